@@ -1,0 +1,47 @@
+"""One error family. Every error carries a stable ``code``; its text says what was expected, what was got, what to do.
+
+Codes are dotted lower-case words, ``area.problem`` (``input.missing``, ``prompt.outside``): programs may rely on them,
+sentences may change. Nothing of the user's is changed when one of these is raised.
+"""
+
+from __future__ import annotations
+
+
+class SegmentAnythingMedError(Exception):
+    """Base of all errors that this library raises on purpose.
+
+    Args:
+        code: stable identifier, ``area.problem``.
+        message: one plain sentence for a person; no patient data.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InputError(SegmentAnythingMedError):
+    """A file, folder, image or setting that the user gave cannot be used (``input.*``, ``dicom.*``, ``volume.*``, ``option.*``)."""
+
+
+class PromptError(SegmentAnythingMedError):
+    """A prompt that cannot be used (``prompt.*``)."""
+
+
+class ModelError(SegmentAnythingMedError):
+    """A model or checkpoint that cannot be used (``model.*``, ``checkpoint.*``)."""
+
+
+class DeviceError(SegmentAnythingMedError):
+    """A device that is missing or out of memory (``device.*``)."""
+
+
+class Cancelled(SegmentAnythingMedError):
+    """The user cancelled; what was finished before is kept (``cancelled``)."""
+
+    def __init__(self, message: str = "The operation was cancelled; what was finished before is kept.") -> None:
+        super().__init__("cancelled", message)

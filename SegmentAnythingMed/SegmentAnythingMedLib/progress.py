@@ -1,0 +1,71 @@
+"""Progress and cancel: one small object that is passed down to every long step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from .errors import Cancelled
+
+Listener = Callable[["Progress"], None]
+
+
+class Progress:
+    """What a long step reports to, and asks whether it should stop.
+
+    A step calls :meth:`start`, then :meth:`advance` once per unit of work, and :meth:`check` wherever it could stop
+    cleanly. :meth:`cancel` may be called from any thread.
+
+    Args:
+        listener: called after every change, in the thread of the step. ``None`` reports to nobody.
+    """
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self._listener = listener
+        self._cancelled = threading.Event()
+        self._started = time.monotonic()
+        self.label = ""
+        self.done = 0
+        self.total: int | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """True once :meth:`cancel` was called."""
+        return self._cancelled.is_set()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since :meth:`start`."""
+        return time.monotonic() - self._started
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated seconds to go; ``None`` while it cannot be known."""
+        if not self.total or not self.done:
+            return None
+        return self.elapsed_s / self.done * max(self.total - self.done, 0)
+
+    def cancel(self) -> None:
+        """Ask the running step to stop at its next :meth:`check`."""
+        self._cancelled.set()
+
+    def check(self) -> None:
+        """Raise :class:`~SegmentAnythingMedLib.errors.Cancelled` if the user cancelled."""
+        if self.cancelled:
+            raise Cancelled()
+
+    def start(self, label: str, total: int | None = None) -> None:
+        """Begin a step called ``label`` of ``total`` units (``None``: unknown)."""
+        self.label, self.total, self.done = label, total, 0
+        self._started = time.monotonic()
+        self._tell()
+
+    def advance(self, units: int = 1) -> None:
+        """Report ``units`` more as done."""
+        self.done += units
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener(self)

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Makes .venv in the checkout, or brings it up to date, and sets $venv_python. Sourced by demo.sh and test.sh.
+# Needs Python >= 3.10 with pip; $PYTHON names another interpreter than the first one found.
+# A stamp in .venv (hash of pyproject.toml, constraints.txt and the interpreter) tells whether there is anything to do.
+
+repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+venv="$repository/.venv"
+stamp="$venv/.segment-anything-med"
+
+runs_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+        if runs_python "$candidate"; then
+            echo "$candidate"
+            return 0
+        fi
+    done
+    echo "error: no Python >= 3.10 found; install one, or name it: PYTHON=/path/to/python bash $0" >&2
+    return 1
+}
+
+find_venv_python() {
+    local candidate
+    for candidate in "$venv/bin/python" "$venv/Scripts/python.exe"; do
+        if runs_python "$candidate"; then
+            venv_python="$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Some Linux distributions ship venv without ensurepip: then the pip of the interpreter puts a pip into the environment.
+make_venv() {
+    local python="$1" packages
+    "$python" -m venv --clear "$venv" >/dev/null 2>&1 && find_venv_python && return 0
+    "$python" -m venv --clear --without-pip "$venv" && find_venv_python || return 1
+    packages="$("$venv_python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+    "$python" -m pip install --quiet --disable-pip-version-check --target "$packages" pip
+}
+
+current_stamp() {
+    "$venv_python" - "$repository" <<'PYTHON'
+import hashlib, pathlib, sys
+
+digest = hashlib.sha256(f"{sys.version} {sys.prefix}".encode())
+for name in ("pyproject.toml", "constraints.txt"):
+    digest.update(pathlib.Path(sys.argv[1], name).read_bytes())
+print(digest.hexdigest())
+PYTHON
+}
+
+setup_env() {
+    if ! find_venv_python; then
+        local python
+        python="$(find_python)" || return 1
+        echo "Making $venv with $("$python" --version) ..."
+        make_venv "$python" || return 1
+    fi
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(current_stamp)" ]; then
+        return 0
+    fi
+    rm -f "$stamp"
+    echo "Installing into $venv; the first time this downloads several hundred megabytes and takes a few minutes ..."
+    (
+        cd "$repository" &&
+            "$venv_python" -m pip install --quiet --disable-pip-version-check \
+                --constraint constraints.txt "torch==2.12.0" "torchvision==0.27.0" --editable ".[test]"
+    ) || return 1
+    current_stamp >"$stamp"
+}
+
+setup_env || exit 1
