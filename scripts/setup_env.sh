@@ -63,7 +63,7 @@ setup_env() {
         return 0
     fi
     rm -f "$stamp"
-    echo "Installing into $venv; the first time this downloads several hundred megabytes and takes a few minutes ..."
+    echo "Installing into $venv; the first time this downloads torch (gigabytes on Linux) and takes minutes ..."
     (
         cd "$repository" &&
             "$venv_python" -m pip install --quiet --disable-pip-version-check \
