@@ -1,0 +1,85 @@
+"""The walk outward from a seed, slice by slice, until the object ends."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import records
+from .predictor import Request, SliceResult
+from .records import Run, SliceRecord
+from .shapes import ShapeBlend
+from .step import parts_of, predict_from
+from .stopping import Terms, judge
+
+
+@dataclass(frozen=True)
+class Outward:
+    """Course of a walk.
+
+    Attributes:
+        start: seed slice.
+        barrier: first slice that may not be touched (-1 or the slice count at the volume's edge).
+        reason: why the barrier is there: ``edge``, ``limit`` or ``stopped:user``.
+    """
+
+    start: int
+    barrier: int
+    reason: str
+
+    @property
+    def step(self) -> int:
+        """+1 or -1."""
+        return 1 if self.barrier > self.start else -1
+
+
+def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> Generator[Request, SliceResult, None]:
+    """Fill ``run`` from the slice beside the seed outward.
+
+    Every slice is prompted from the last accepted mask. A refused slice is jumped over while ``patience`` lasts and
+    the object has not tapered; when the walk goes on behind it, it is filled with the shape between its neighbours.
+    """
+    settings = terms.settings
+    direction = records.FORWARD if course.step > 0 else records.BACKWARD
+    last, last_index = seed, course.start
+    parts, largest = parts_of(seed, settings), np.count_nonzero(seed)
+    refused: list[SliceRecord] = []
+    if terms.is_full(seed):
+        run.end = records.STOPPED_FULL
+        return
+    for index in range(course.start + course.step, course.barrier, course.step):
+        result = yield from predict_from(index, parts, terms)
+        record = judge(terms, last, index, result, direction, steps=abs(index - last_index))
+        if not record.accepted:
+            run.records[index] = record
+            refused.append(record)
+            tapered = np.count_nonzero(last) < settings.taper * largest
+            if tapered or len(refused) > settings.patience:
+                break
+            continue
+        _bridge(run, refused, last_index, last, index, result.mask, terms)
+        refused = []
+        before, parts = len(parts), parts_of(result.mask, settings)
+        run.accept(replace(record, components=len(parts), note=_change(before, len(parts))), result.mask)
+        last, last_index, largest = result.mask, index, max(largest, record.area)
+    run.end = refused[0].reason if refused else course.reason
+
+
+def _bridge(
+    run: Run, refused: list[SliceRecord], low: int, last: np.ndarray, high: int, mask: np.ndarray, terms: Terms
+) -> None:
+    if not refused:
+        return
+    blend = ShapeBlend(last, mask, terms.pixel_spacing)
+    for record in refused:
+        shape = blend.at((record.index - low) / (high - low))
+        if shape.any():
+            run.accept(replace(record, reason=records.INTERPOLATED, rejected=record.reason), shape)
+
+
+def _change(before: int, now: int) -> str:
+    if before == now:
+        return ""
+    return f"{'split' if now > before else 'merged or lost parts'}: {before} -> {now} parts"

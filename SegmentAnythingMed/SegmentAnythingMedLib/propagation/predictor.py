@@ -1,0 +1,71 @@
+"""What the engine needs from a model on a volume: one mask for prompts on one slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..prompts.types import SlicePrompts
+
+
+@dataclass(frozen=True, eq=False)
+class SliceResult:
+    """What the model says about one object on one slice.
+
+    Attributes:
+        mask: bool [H, W] in pixels of the slice; may be all False.
+        logits: float32 [H, W]; the mask is ``logits > 0``.
+        predicted_iou: the model's own estimate, 0..1.
+        object_score: logit of "the object is on this slice" (SAM 2), or None.
+        candidates: how many masks the model offered; this is the chosen one.
+    """
+
+    mask: np.ndarray
+    logits: np.ndarray
+    predicted_iou: float
+    object_score: float | None = None
+    candidates: int = 1
+
+
+class SlicePredictor(Protocol):
+    """A model on the slices of one volume; ``engine.Session`` is one.
+
+    Attributes:
+        count: number of slices.
+        shape: (rows, columns) of a slice.
+        pixel_spacing: (row, column) distance of pixel centres in mm.
+        slice_spacing: distance of slices in mm.
+
+    An optional attribute ``key`` (str) names volume, axis, model and preprocessing; results are only reused between
+    predictors of the same key.
+    """
+
+    count: int
+    shape: tuple[int, int]
+    pixel_spacing: tuple[float, float]
+    slice_spacing: float
+
+    def predict(self, index: int, prompts: SlicePrompts, *, propagated: bool = False) -> SliceResult:
+        """Segment one slice.
+
+        Args:
+            index: slice, ``0..count - 1``.
+            prompts: never empty. ``prompts.mask`` is a mask prompt.
+            propagated: the prompts come from a neighbouring mask: use the single-mask output even for one point.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One call of :meth:`SlicePredictor.predict` that a run waits for.
+
+    Runs are generators that yield requests and are sent results, so that several objects can share the features of a
+    slice (see ``schedule``), and a cancel can come between any two slices.
+    """
+
+    index: int
+    prompts: SlicePrompts
+    propagated: bool

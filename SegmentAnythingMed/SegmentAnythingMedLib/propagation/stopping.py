@@ -1,0 +1,108 @@
+"""Why a slice is accepted or refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import records
+from .predictor import SlicePredictor, SliceResult
+from .records import SliceRecord
+from .settings import PropagationSettings
+from .shapes import centroid, iou, shifted
+
+MAX_OBLIQUITY_DEG = 60.0
+"""Steepest course of a structure to the slice normal that motion compensation follows."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Settings together with the geometry of the slices that they apply to.
+
+    Attributes:
+        settings: the user's.
+        shape: (rows, columns).
+        pixel_spacing: (row, column) in mm.
+        slice_spacing: mm.
+    """
+
+    settings: PropagationSettings
+    shape: tuple[int, int]
+    pixel_spacing: tuple[float, float]
+    slice_spacing: float
+
+    @classmethod
+    def of(cls, settings: PropagationSettings, predictor: SlicePredictor) -> Terms:
+        """Terms for the slices of a predictor."""
+        return cls(settings, tuple(predictor.shape), tuple(predictor.pixel_spacing), float(predictor.slice_spacing))
+
+    @property
+    def min_margin_px(self) -> tuple[float, float]:
+        """Smallest margin of a projected box, (rows, columns): half a slice spacing, unless set in mm."""
+        margin = self.settings.box_extension_mm
+        margin = 0.5 * self.slice_spacing if margin is None else margin
+        return margin / self.pixel_spacing[0], margin / self.pixel_spacing[1]
+
+    @property
+    def max_shift_mm(self) -> float:
+        """Farthest that motion compensation moves a mask from one slice to the next."""
+        return self.slice_spacing * math.tan(math.radians(MAX_OBLIQUITY_DEG))
+
+    def is_full(self, mask: np.ndarray) -> bool:
+        """True when a mask covers so much of the slice that it cannot be an object."""
+        return np.count_nonzero(mask) >= self.settings.full_fraction * mask.size
+
+
+def judge(
+    terms: Terms, last: np.ndarray, index: int, result: SliceResult, accepted: str, steps: int = 1
+) -> SliceRecord:
+    """Compare a slice's mask with the last accepted one.
+
+    Args:
+        terms: settings and geometry.
+        last: last accepted mask, not empty.
+        index: slice of ``result``.
+        result: the model's answer.
+        accepted: reason to record when nothing is wrong.
+        steps: slices from ``last`` to here.
+
+    Returns:
+        A record whose reason is ``accepted`` or ``stopped:...``: absent, full, iou, area, predicted_iou,
+        object_score, the first that applies.
+    """
+    settings, mask = terms.settings, result.mask
+    area = int(np.count_nonzero(mask))
+    numbers = {
+        "area": area,
+        "predicted_iou": float(result.predicted_iou),
+        "object_score": None if result.object_score is None else float(result.object_score),
+    }
+    if not area:
+        return SliceRecord(index, records.STOPPED_ABSENT, iou=0.0, area_ratio=0.0, **numbers)
+    shift = _displacement(terms, last, mask, steps) if settings.motion_compensation else None
+    overlap = iou(last if shift is None else shifted(last, shift), mask)
+    ratio = area / np.count_nonzero(last)
+    if terms.is_full(mask):
+        reason = records.STOPPED_FULL
+    elif result.object_score is not None and result.object_score <= 0:
+        reason = records.STOPPED_OBJECT_SCORE
+    elif overlap < settings.iou_threshold:
+        reason = records.STOPPED_IOU
+    elif not 1 / settings.area_ratio <= ratio <= settings.area_ratio:
+        reason = records.STOPPED_AREA
+    elif result.predicted_iou < settings.predicted_iou_threshold:
+        reason = records.STOPPED_PREDICTED_IOU
+    else:
+        reason = accepted
+    return SliceRecord(index, reason, iou=overlap, area_ratio=float(ratio), shift=shift, **numbers)
+
+
+def _displacement(terms: Terms, last: np.ndarray, mask: np.ndarray, steps: int) -> tuple[int, int]:
+    """Movement of the centroid in whole pixels; (0, 0) when it is farther than a structure can lean."""
+    moved = np.subtract(centroid(mask), centroid(last))
+    if np.hypot(*(moved * terms.pixel_spacing)) > steps * terms.max_shift_mm:
+        return 0, 0
+    rows, cols = np.rint(moved)
+    return int(rows), int(cols)

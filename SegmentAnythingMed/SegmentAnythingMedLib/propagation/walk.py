@@ -1,0 +1,111 @@
+"""Propagate prompts through a stack of slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import Cancelled, PromptError
+from ..progress import Progress
+from ..prompts.seeds import ObjectSeeds
+from ..prompts.types import SlicePrompts
+from .job import DOWN, Job
+from .predictor import Request, SlicePredictor, SliceResult
+from .records import Propagation
+from .settings import PropagationSettings
+
+Seeds = ObjectSeeds | Mapping[int, SlicePrompts]
+
+
+def propagate(
+    predictor: SlicePredictor,
+    seeds: Seeds,
+    settings: PropagationSettings | None = None,
+    progress: Progress | None = None,
+    previous: Propagation | None = None,
+) -> Propagation:
+    """Segment one object through the slices, from prompts on some of them.
+
+    Between seeds every slice is filled; outward the walk goes on until the object ends (spec of the engine, 1.8).
+
+    Args:
+        predictor: model and volume.
+        seeds: slice -> prompts, or :class:`ObjectSeeds` with stop marks and drawn slices.
+        settings: defaults when None.
+        progress: told of every decoded slice; its ``cancel`` ends the walk and keeps what is done.
+        previous: an earlier result of the same predictor; only what an edit of seeds, stop marks or settings affects
+            is done again.
+
+    Returns:
+        Masks and a record per slice; ``completed`` is False after a cancel.
+
+    Raises:
+        PromptError: ``prompt.none``, ``prompt.only_negative``, ``prompt.outside``, ``prompt.empty``,
+            ``prompt.wrong_volume``, ``prompt.outside_limits``; ``prompt.no_mask`` when the model found nothing.
+    """
+    before = None if previous is None else {"object": previous}
+    result = propagate_objects(predictor, {"object": seeds}, settings, progress, before)["object"]
+    if result.completed and not result.masks:
+        slices = ", ".join(map(str, sorted(ObjectSeeds.of(seeds).seeds)))
+        raise PromptError(
+            "prompt.no_mask",
+            f"The model found no object for the prompts on slice {slices}. Nothing was changed; move the prompt or add "
+            "a point or a box.",
+        )
+    return result
+
+
+def propagate_objects(
+    predictor: SlicePredictor,
+    objects: Mapping[str, Seeds],
+    settings: PropagationSettings | None = None,
+    progress: Progress | None = None,
+    previous: Mapping[str, Propagation] | None = None,
+) -> dict[str, Propagation]:
+    """Segment several objects together, so that each slice is encoded once for all of them.
+
+    The objects do not see each other: masks may overlap. Arguments and errors as in :func:`propagate`; an object for
+    which the model found nothing has no masks and a note, the others go on.
+    """
+    if not objects:
+        raise PromptError("prompt.none", "Expected at least one object with a prompt; got none.")
+    settings, progress = settings or PropagationSettings(), progress or Progress()
+    jobs = {
+        name: Job(predictor, ObjectSeeds.of(seeds), settings, (previous or {}).get(name))
+        for name, seeds in objects.items()
+    }
+    progress.start("Propagating")
+    completed = _drive(predictor, jobs, progress)
+    return {name: job.result(completed[name]) for name, job in jobs.items()}
+
+
+def _drive(predictor: SlicePredictor, jobs: Mapping[str, Job], progress: Progress) -> dict[str, bool]:
+    """Serve all jobs, slice by slice; False for those that a cancel left unfinished."""
+    generators = {name: job.requests() for name, job in jobs.items()}
+    waiting: dict[str, Request] = {}
+    completed = dict.fromkeys(jobs, False)
+
+    def resume(name: str, answer: SliceResult | None) -> None:
+        try:
+            waiting[name] = generators[name].send(answer)
+        except StopIteration:
+            waiting.pop(name, None)
+            completed[name] = True
+
+    for name in jobs:
+        resume(name, None)
+    try:
+        while waiting:
+            progress.check()
+            name = min(waiting, key=lambda name: _turn(jobs[name], waiting[name]))
+            request = waiting[name]
+            answer = predictor.predict(request.index, request.prompts, propagated=request.propagated)
+            progress.advance()
+            resume(name, answer)
+    except Cancelled:
+        pass
+    return completed
+
+
+def _turn(job: Job, request: Request) -> tuple[int, int]:
+    """Whoever lags behind goes first, so that objects meet on a slice while its features are at hand."""
+    return job.phase, -request.index if job.phase == DOWN else request.index
