@@ -1,0 +1,47 @@
+"""The shipped sample: what its ATTRIBUTION.md says is true, and nothing about the patient is in it."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+
+def test_geometry_labels_and_size(sample: Path) -> None:
+    ct, labels = (sitk.ReadImage(str(sample / f"{name}.nii.gz")) for name in ("ct", "labels"))
+    assert ct.GetSize() == labels.GetSize() == (308, 168, 28)
+    assert ct.GetPixelID() == sitk.sitkInt16
+    assert np.allclose(ct.GetSpacing(), (0.935547, 0.935547, 2.5), atol=1e-6)
+    for of in (sitk.Image.GetSpacing, sitk.Image.GetOrigin, sitk.Image.GetDirection):
+        assert of(ct) == of(labels)
+    voxels = sitk.GetArrayFromImage(labels)
+    assert np.bincount(voxels.ravel())[1:].tolist() == [33370, 33049, 39987]
+    bladder = np.flatnonzero((voxels == 1).any(axis=(1, 2)))
+    assert (bladder[0], bladder[-1]) == (6, 23)
+    hounsfield = sitk.GetArrayFromImage(ct)
+    assert 0 < np.median(hounsfield[voxels == 1]) < 40  # urine and wall
+    assert np.median(hounsfield[voxels == 2]) > 150
+    assert sum(file.stat().st_size for file in sample.iterdir()) < 2_000_000
+
+
+def test_attribution_and_no_free_text_in_the_headers(sample: Path) -> None:
+    text = (sample / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    for words in ("CC BY 4.0", "10.7937/ERZ5-QZ59", "TotalSegmentator"):
+        assert words in text
+    for name in ("ct", "labels"):
+        with gzip.open(sample / f"{name}.nii.gz") as file:
+            header = file.read(352)
+        free_text = header[4:38] + header[148:252] + header[328:344]  # data_type, db_name; descrip, aux_file; intent_name
+        assert free_text.strip(b"\0") == b""
+        assert header[348] == 0  # no header extensions
+
+
+def test_sample_is_the_source_cropped(sample: Path, shared_data: Path) -> None:
+    folder = shared_data / "ct-pelvis-dicom-rtstruct"
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder / "ct")))
+    source, ct = reader.Execute(), sitk.ReadImage(str(sample / "ct.nii.gz"))
+    assert np.allclose(source.TransformIndexToPhysicalPoint((104, 176, 0)), ct.GetOrigin(), atol=1e-3)
+    assert np.array_equal(sitk.GetArrayFromImage(source)[:, 176:344, 104:412], sitk.GetArrayFromImage(ct))
