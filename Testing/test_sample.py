@@ -33,7 +33,8 @@ def test_attribution_and_no_free_text_in_the_headers(sample: Path) -> None:
     for name in ("ct", "labels"):
         with gzip.open(sample / f"{name}.nii.gz") as file:
             header = file.read(352)
-        free_text = header[4:38] + header[148:252] + header[328:344]  # data_type, db_name; descrip, aux_file; intent_name
+        # data_type, db_name; descrip, aux_file; intent_name
+        free_text = header[4:38] + header[148:252] + header[328:344]
         assert free_text.strip(b"\0") == b""
         assert header[348] == 0  # no header extensions
 

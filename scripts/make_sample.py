@@ -3,7 +3,7 @@
     python scripts/make_sample.py FOLDER
 
 FOLDER holds the 28 DICOM files in ``ct/`` and the rasterised contours in ``labels_rasterised.nrrd``; ATTRIBUTION.md of
-the sample says where they come from. Only voxels and geometry are carried over: NIfTI has no place for a name or a date.
+the sample says where they come from. Only voxels and geometry are carried over, no names and no dates.
 """
 
 from __future__ import annotations
