@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from SegmentAnythingMedLib.engine.feature_store import FeatureStore, pack
 from SegmentAnythingMedLib.engine.features import FeatureCache, feature_key, slice_key
 from SegmentAnythingMedLib.models.frame import Frame, Region
-from SegmentAnythingMedLib.models.interface import SliceFeatures
+from SegmentAnythingMedLib.models.interface import ModelInfo, SliceFeatures
 
 FRAME = Frame((20, 30), Region(-2, 0, 18, 30), 64, (43, 64))
+MODEL = ModelInfo("tiny", "sam", "vit_64", "0" * 64, "test", "Apache-2.0")
 KIB = 1024
 
 
@@ -23,7 +25,7 @@ def features(value: float = 1.0, kib: int = 1) -> SliceFeatures:
 
 
 def key(number: int) -> str:
-    return feature_key(f"{number:032x}", "model", FRAME)
+    return feature_key(f"{number:032x}", MODEL, FRAME)
 
 
 def files(folder) -> list:
@@ -41,15 +43,18 @@ def test_slice_key_sees_content_dtype_and_shape():
 
 
 def test_feature_key_sees_everything_that_changes_features():
-    base = feature_key("a", "m", FRAME, {"lower": -160.0, "upper": 240.0})
-    assert base == feature_key("a", "m", FRAME, {"upper": 240.0, "lower": -160.0})
+    base = feature_key("a", MODEL, FRAME, {"lower": -160.0, "upper": 240.0})
+    assert base == feature_key("a", MODEL, FRAME, {"upper": 240.0, "lower": -160.0})
     others = [
-        feature_key("b", "m", FRAME, {"lower": -160.0, "upper": 240.0}),
-        feature_key("a", "n", FRAME, {"lower": -160.0, "upper": 240.0}),
-        feature_key("a", "m", Frame.squash((20, 30), 64), {"lower": -160.0, "upper": 240.0}),
-        feature_key("a", "m", Frame((20, 30), Region(-2, 0, 18, 29), 64, (43, 64)), {"lower": -160.0, "upper": 240.0}),
-        feature_key("a", "m", FRAME, {"lower": -160.0, "upper": 241.0}),
-        feature_key("a", "m", FRAME),
+        feature_key("b", MODEL, FRAME, {"lower": -160.0, "upper": 240.0}),
+        feature_key("a", replace(MODEL, sha256="1" * 64), FRAME, {"lower": -160.0, "upper": 240.0}),
+        feature_key("a", MODEL, Frame.squash((20, 30), 64), {"lower": -160.0, "upper": 240.0}),
+        feature_key(
+            "a", MODEL, Frame((20, 30), Region(-2, 0, 18, 29), 64, (43, 64)), {"lower": -160.0, "upper": 240.0}
+        ),
+        feature_key("a", MODEL, FRAME, {"lower": -160.0, "upper": 241.0}),
+        feature_key("a", MODEL, FRAME),
+        feature_key("a", replace(MODEL, family="medsam"), FRAME, {"lower": -160.0, "upper": 240.0}),
     ]
     assert len({base, *others}) == len(others) + 1
 

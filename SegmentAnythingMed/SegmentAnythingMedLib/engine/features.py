@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..models.frame import Frame
-from ..models.interface import SliceFeatures
+from ..models.interface import ModelInfo, SliceFeatures
 from .feature_store import FeatureStore
 
 MEBIBYTE = 1 << 20
@@ -38,14 +38,15 @@ def slice_key(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def feature_key(slice_hash: str, model_hash: str, frame: Frame, preprocessing: Mapping[str, Any] | str = "") -> str:
+def feature_key(slice_hash: str, model: ModelInfo, frame: Frame, conditions: Mapping[str, Any] | str = "") -> str:
     """Key of the features of one slice seen by one model in one frame.
 
     Args:
         slice_hash: from :func:`slice_key`.
-        model_hash: ``ModelInfo.sha256``.
+        model: its weights' hash and its family (the same file can be run as two families) are part of the key.
         frame: geometry in which the slice is encoded.
-        preprocessing: whatever else changes the network's input (intensity mapping, family), as JSON values.
+        conditions: whatever else changes the features, as JSON values: the intensity mapping; the kind of device, where
+            results must not depend on features that another device left on disk.
 
     Returns:
         64 hexadecimal digits.
@@ -53,12 +54,12 @@ def feature_key(slice_hash: str, model_hash: str, frame: Frame, preprocessing: M
     region = frame.region
     parts = [
         slice_hash,
-        model_hash,
+        [model.sha256, model.family],
         list(frame.slice_shape),
         [region.row0, region.col0, region.row1, region.col1],
         frame.size,
         list(frame.content),
-        preprocessing if isinstance(preprocessing, str) else dict(preprocessing),
+        conditions if isinstance(conditions, str) else dict(conditions),
     ]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=32).hexdigest()
 

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import SegmentAnythingMedLib
+import torch
+from SegmentAnythingMedLib.errors import DeviceError, ModelError
+from SegmentAnythingMedLib.models import catalog
+from SegmentAnythingMedLib.models.catalog import CatalogEntry, list_models, load_model, model_folder
+from SegmentAnythingMedLib.models.checkpoints import file_sha256
+from SegmentAnythingMedLib.models.families import PREPROCESSING
+from tiny_sam import save_stock_sam, stock_sam
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv(catalog.FOLDER_VARIABLE, str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def tiny_entry(folder, monkeypatch) -> CatalogEntry:
+    """A catalog with one small published model whose file is on this machine."""
+    path = save_stock_sam(folder / "tiny.pth")
+    entry = CatalogEntry(
+        name="tiny",
+        family="sam",
+        variant="vit_64",
+        licence="MIT",
+        source="https://example.org/tiny.pth",
+        description="A test.",
+        file_name="tiny.pth",
+        size_bytes=path.stat().st_size,
+        sha256=file_sha256(path),
+    )
+    monkeypatch.setattr(catalog, "_entries", lambda: (entry,))
+    return entry
+
+
+def test_entries_are_complete():
+    entries = list_models()
+    assert entries[0].name == "built-in"
+    assert {"sam-vit-b", "sam-vit-l", "sam-vit-h", "medsam", "medicosam"} <= {entry.name for entry in entries}
+    assert len({entry.name for entry in entries}) == len(entries)
+    for entry in entries[1:]:
+        assert entry.name == entry.name.lower()
+        assert entry.family in PREPROCESSING
+        assert entry.source.startswith("https://")
+        assert entry.file_name
+        assert entry.description.endswith(".")
+        assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+
+
+def test_listing_needs_no_torch():
+    code = (
+        "import sys; from SegmentAnythingMedLib.models.catalog import list_models; "
+        "assert len(list_models()) > 3; assert 'torch' not in sys.modules"
+    )
+    package = Path(SegmentAnythingMedLib.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(package)})
+
+
+def test_availability_follows_the_file(folder, tiny_entry):
+    assert tiny_entry.available
+    (folder / "tiny.pth").write_bytes(b"cut short")
+    assert not tiny_entry.available
+    (folder / "tiny.pth").unlink()
+    assert not tiny_entry.available
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {"XDG_DATA_HOME": "/data"}, "/data/segment-anything-med/models"),
+        ("linux", {"XDG_DATA_HOME": ""}, ".local/share/segment-anything-med/models"),
+        ("darwin", {}, "Library/Application Support/segment-anything-med/models"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/segment-anything-med/models"),
+        ("win32", {"LOCALAPPDATA": ""}, "AppData/Local/segment-anything-med/models"),
+    ],
+)
+def test_folder_of_each_system(monkeypatch, platform, variables, expected):
+    monkeypatch.delenv(catalog.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert model_folder().as_posix().endswith(expected)
+
+
+def test_opens_a_catalog_entry(tiny_entry):
+    model = load_model("Tiny", "cpu")
+    assert (model.info.name, model.info.licence, model.info.source) == ("tiny", "MIT", tiny_entry.source)
+    assert (model.info.family, model.info.variant, model.info.sha256) == ("sam", "vit_64", tiny_entry.sha256)
+    assert (model.device, model.image_size, model.low_res_size, model.notes) == ("cpu", 128, 32, ())
+    stock = stock_sam().state_dict()
+    assert all(torch.equal(stock[name], tensor) for name, tensor in model._network.state_dict().items())
+
+
+def test_a_published_file_is_known_by_its_hash_wherever_it_lies(tiny_entry, tmp_path):
+    moved = tmp_path / "renamed.pt"
+    tiny_entry.path.rename(moved)
+    model = load_model(moved, "cpu")
+    assert (model.info.name, model.info.family, model.info.licence) == ("tiny", "sam", "MIT")
+
+
+def test_another_file_under_a_published_name_is_refused(folder, tiny_entry):
+    save_stock_sam(folder / "tiny.pth", stock_sam(seed=1))
+    with pytest.raises(ModelError, match="not the expected file") as caught:
+        load_model("tiny", "cpu")
+    assert caught.value.code == "checkpoint.sha256"
+
+
+def test_sidecar_decides_the_family(tmp_path):
+    path = save_stock_sam(tmp_path / "mine.pth")
+    with pytest.raises(ModelError, match="128-pixel images") as caught:
+        load_model(path, "cpu")
+    assert caught.value.code == "checkpoint.unknown_family"
+    (tmp_path / "mine.pth.json").write_text(json.dumps({"family": "medsam", "licence": "CC-BY-4.0", "name": "mine"}))
+    info = load_model(path, "cpu").info
+    assert (info.family, info.licence, info.name, info.source) == ("medsam", "CC-BY-4.0", "mine", "mine.pth")
+    assert load_model(path, "cpu", family="sam").info.family == "sam"
+    (tmp_path / "mine.pth.json").write_text(json.dumps({"preprocessing": "medsam"}))
+    assert load_model(path, "cpu").info.family == "medsam"
+
+
+def test_a_wrong_variant_is_told_by_a_short_diff(tmp_path):
+    tensors = stock_sam().state_dict()
+    del tensors["mask_decoder.iou_token.weight"]
+    torch.save(tensors, tmp_path / "part.pth")
+    with pytest.raises(ModelError, match=r"1 missing \(mask_decoder.iou_token.weight\)") as caught:
+        load_model(tmp_path / "part.pth", "cpu", family="sam")
+    assert caught.value.code == "checkpoint.mismatch"
+
+
+def test_a_missing_checkpoint_says_which_file_from_where_to_where(folder):
+    with pytest.raises(ModelError) as caught:
+        load_model("sam-vit-b")
+    assert caught.value.code == "checkpoint.missing"
+    for words in ("sam_vit_b_01ec64.pth", str(folder), "https://dl.fbaipublicfiles.com/", "does not download"):
+        assert words in str(caught.value)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["nowhere.pth", "some/folder/model", "x.safetensors"])
+def test_a_missing_path(path):
+    with pytest.raises(ModelError, match="is not a file") as caught:
+        load_model(path, "cpu")
+    assert caught.value.code == "checkpoint.missing"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("sam-vit-x", "nearest: sam-vit"), ("medsan", "nearest: medsam"), ("zzz", "known: built-in, sam-vit-b")],
+)
+def test_an_unknown_name_lists_the_nearest(name, words):
+    with pytest.raises(ModelError, match=words) as caught:
+        load_model(name)
+    assert caught.value.code == "model.unknown"
+
+
+def test_the_device_is_checked_before_weights_are_read(tiny_entry, monkeypatch):
+    tiny_entry.path.write_bytes(b"broken")
+    with pytest.raises(DeviceError):
+        load_model("tiny", "abacus")
+
+
+def test_the_built_in_model_is_the_default(monkeypatch):
+    fake = types.ModuleType("embedded")
+    fake.load_embedded = lambda device: ("built-in", device)
+    monkeypatch.setitem(sys.modules, "SegmentAnythingMedLib.models.embedded", fake)
+    assert load_model(device="cpu") == ("built-in", "cpu")
+    assert load_model("BUILT-IN", "cpu") == ("built-in", "cpu")
