@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 
 import numpy as np
 
+from ..prompts.projection import Bounds, mask_bounds
 from . import records
 from .predictor import Request, SliceResult
 from .records import Run, SliceRecord
@@ -15,6 +17,47 @@ from .stopping import Terms
 
 LOGIT_LIMIT = 10.0
 """Logits are cut here before blending, so that one overconfident walk does not outvote the other."""
+NEIGHBOURHOOD_PX = 8
+"""Pixels farther than this from a walk's own mask and from the expected shape count as its background."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """What one walk says about a slice, cropped to where it matters: a gap may be long.
+
+    Attributes:
+        logits: float32 [h, w], cut at +-``LOGIT_LIMIT``.
+        bounds: pixels of the slice that they cover.
+        predicted_iou: 0..1.
+    """
+
+    logits: np.ndarray
+    bounds: Bounds
+    predicted_iou: float
+
+    @classmethod
+    def of(cls, result: SliceResult, shape: np.ndarray) -> Opinion:
+        """From the model's answer and the interpolated shape, which is not empty."""
+        bounds = row0, row1, col0, col1 = _grown(result.mask | shape)
+        logits = np.clip(result.logits[row0:row1, col0:col1], -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float32)
+        return cls(logits, bounds, float(result.predicted_iou))
+
+    def within(self, bounds: Bounds) -> np.ndarray:
+        """Logits on a larger rectangle; what was not kept is background."""
+        out = np.full((bounds[1] - bounds[0], bounds[3] - bounds[2]), -LOGIT_LIMIT, dtype=np.float32)
+        row0, row1, col0, col1 = self.bounds
+        out[row0 - bounds[0] : row1 - bounds[0], col0 - bounds[2] : col1 - bounds[2]] = self.logits
+        return out
+
+
+def _grown(mask: np.ndarray) -> Bounds:
+    row0, row1, col0, col1 = mask_bounds(mask)
+    return (
+        max(row0 - NEIGHBOURHOOD_PX, 0),
+        min(row1 + NEIGHBOURHOOD_PX, mask.shape[0]),
+        max(col0 - NEIGHBOURHOOD_PX, 0),
+        min(col1 + NEIGHBOURHOOD_PX, mask.shape[1]),
+    )
 
 
 def fill_gap(
@@ -35,16 +78,18 @@ def fill_gap(
     """
     blend = ShapeBlend(*masks, terms.pixel_spacing)
     shapes = {index: blend.at((index - low) / (high - low)) for index in range(low + 1, high)}
-    upward: dict[int, tuple[np.ndarray, float]] = {}
+    upward: dict[int, Opinion] = {}
     source = masks[0]
     for index in range(low + 1, high):
         result, source = yield from _chain(index, source, shapes[index], terms)
-        upward[index] = _kept(result)
+        upward[index] = Opinion.of(result, shapes[index])
     source = masks[1]
     for index in range(high - 1, low, -1):
         result, source = yield from _chain(index, source, shapes[index], terms)
         weight = (index - low) / (high - low)
-        _decide(run, index, weight, upward.pop(index), _kept(result), shapes.pop(index), terms)
+        shape = shapes.pop(index)
+        mask, predicted_iou = blended(upward.pop(index), Opinion.of(result, shape), weight, terms.shape)
+        _decide(run, index, mask, predicted_iou, shape, terms)
 
 
 def _chain(
@@ -56,36 +101,30 @@ def _chain(
     return result, shape if astray else result.mask
 
 
-def _kept(result: SliceResult) -> tuple[np.ndarray, float]:
-    """Logits as they wait for the other walk (float16: a gap may be long) and the predicted IoU."""
-    return np.clip(result.logits, -LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16), float(result.predicted_iou)
+def blended(
+    upward: Opinion, downward: Opinion, weight: float, shape: tuple[int, int]
+) -> tuple[np.ndarray, float]:
+    """Mask bool [H, W] and predicted IoU of two opinions, the second with ``weight``."""
+    pairs = list(zip(upward.bounds, downward.bounds, strict=True))
+    bounds = min(pairs[0]), max(pairs[1]), min(pairs[2]), max(pairs[3])
+    logits = (1 - weight) * upward.within(bounds) + weight * downward.within(bounds)
+    mask = np.zeros(shape, dtype=bool)
+    # Not 0: the halves of an exact tie differ by rounding when the stack is flipped.
+    mask[bounds[0] : bounds[1], bounds[2] : bounds[3]] = logits > 1e-4
+    return mask, (1 - weight) * upward.predicted_iou + weight * downward.predicted_iou
 
 
 def _decide(
-    run: Run,
-    index: int,
-    weight: float,
-    upward: tuple[np.ndarray, float],
-    downward: tuple[np.ndarray, float],
-    shape: np.ndarray,
-    terms: Terms,
+    run: Run, index: int, mask: np.ndarray, predicted_iou: float, shape: np.ndarray, terms: Terms
 ) -> None:
-    logits = np.float32(1 - weight) * upward[0] + np.float32(weight) * downward[0]
-    mask = logits > 1e-4  # not 0: the halves of an exact tie differ by rounding when the stack is flipped
     overlap, area = iou(mask, shape), int(np.count_nonzero(mask))
-    fits = area > 0 and overlap >= terms.settings.prior_iou and not terms.is_full(mask)
-    record = SliceRecord(
-        index,
-        records.BLEND if fits else records.INTERPOLATED,
-        iou=overlap,
-        area=area,
-        predicted_iou=(1 - weight) * upward[1] + weight * downward[1],
-        rejected=None if fits else _refusal(area, terms.is_full(mask)),
-    )
-    run.accept(record, mask if fits else shape)
-
-
-def _refusal(area: int, full: bool) -> str:
+    refusal = None
     if not area:
-        return records.STOPPED_ABSENT
-    return records.STOPPED_FULL if full else records.STOPPED_IOU
+        refusal = records.STOPPED_ABSENT
+    elif terms.is_full(mask):
+        refusal = records.STOPPED_FULL
+    elif overlap < terms.settings.prior_iou:
+        refusal = records.STOPPED_IOU
+    reason = records.INTERPOLATED if refusal else records.BLEND
+    record = SliceRecord(index, reason, iou=overlap, area=area, predicted_iou=predicted_iou, rejected=refusal)
+    run.accept(record, shape if refusal else mask)

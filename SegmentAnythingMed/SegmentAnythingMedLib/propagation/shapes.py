@@ -56,7 +56,10 @@ def shifted(mask: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
 def signed_distance(mask: np.ndarray, pixel_spacing: tuple[float, float]) -> np.ndarray:
     """Distance to the border of a mask in mm, positive inside; the mask needs a background pixel on every side."""
     inside = ndimage.distance_transform_edt(mask, sampling=pixel_spacing)
-    return inside - ndimage.distance_transform_edt(~mask, sampling=pixel_spacing)
+    outside = ndimage.distance_transform_edt(~mask, sampling=pixel_spacing)
+    # The border runs between pixels, the transforms measure from centre to centre.
+    half = 0.5 * min(pixel_spacing)
+    return np.where(mask, inside - half, half - outside)
 
 
 class ShapeBlend:
