@@ -145,7 +145,8 @@ class Job:
             return
         answer = yield Request(index, prompts, propagated=False)
         area = int(np.count_nonzero(answer.mask))
-        numbers = {"area": area, "predicted_iou": float(answer.predicted_iou), "object_score": answer.object_score}
+        score = None if answer.object_score is None else float(answer.object_score)
+        numbers = {"area": area, "predicted_iou": float(answer.predicted_iou), "object_score": score}
         if not area:
             run.records[index] = SliceRecord(index, records.STOPPED_ABSENT, note="empty answer to a prompt", **numbers)
             return

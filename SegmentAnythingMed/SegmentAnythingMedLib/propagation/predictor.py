@@ -15,7 +15,7 @@ class SliceResult:
     """What the model says about one object on one slice.
 
     Attributes:
-        mask: bool [H, W] in pixels of the slice; may be all False.
+        mask: bool [H, W] in pixels of the slice; may be all False. It is kept, so it must not be written to later.
         logits: float32 [H, W]; the mask is ``logits > 0``.
         predicted_iou: the model's own estimate, 0..1.
         object_score: logit of "the object is on this slice" (SAM 2), or None.
