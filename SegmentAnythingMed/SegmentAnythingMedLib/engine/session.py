@@ -1,0 +1,270 @@
+"""One volume and one model: the object everybody talks to.
+
+A session opens a volume, encodes the slices that are asked for (and no others), keeps their features, and answers
+prompts. The command line, the console, the server and the Slicer worker all drive this object; propagation uses it
+through :class:`~SegmentAnythingMedLib.propagation.predictor.SlicePredictor`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..errors import PromptError, SegmentAnythingMedError
+from ..models.frame import Region
+from ..models.interface import PromptableModel, SliceFeatures, SlicePrediction
+from ..progress import Progress
+from ..prompts.types import SlicePrompts
+from ..propagation.predictor import SliceResult
+from ..space.intensity import IntensityMapping, estimate_mapping
+from ..space.planes import SliceStack
+from ..space.volume import Volume
+from .features import FeatureCache, feature_key, slice_key
+from .point_search import find_object
+from .regions import choose_region, extent_of, still_fits
+
+
+@dataclass(frozen=True, eq=False)
+class SessionResult(SliceResult):
+    """A :class:`SliceResult` that remembers how it was made, so that a correction can start from it.
+
+    Attributes:
+        low_res_logits: float32 [h, w] of the chosen mask, in the geometry of ``region``.
+        region: what the model was shown; None is the whole slice.
+    """
+
+    low_res_logits: np.ndarray | None = None
+    region: Region | None = None
+
+
+@dataclass
+class Counters:
+    """What a session did, for reports and benchmarks; times in seconds."""
+
+    encodes: int = 0
+    decodes: int = 0
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+    prepare_s: float = 0.0
+
+
+@dataclass
+class _Slice:
+    key: str | None = None
+    regions: list[Region] = field(default_factory=list)
+
+
+class Session:
+    """A model on the slices of a volume.
+
+    Args:
+        volume: never modified.
+        model: from ``load_model``.
+        axis: voxel axis of the stack: ``k``, ``j``, ``i`` or ``auto``.
+        window: intensity mapping, see :func:`~SegmentAnythingMedLib.space.intensity.estimate_mapping`, or a mapping.
+        cache: where features are kept; a private one in memory by default. May be shared by sessions.
+        reuse_regions: use the features of a region encoded before when it is as good as the one that would be chosen.
+            Re-prompting then encodes nothing; a mask can differ in a few border pixels from that of a fresh session.
+
+    Attributes:
+        stack: the slices.
+        mapping: intensity mapping in use.
+        count, shape, pixel_spacing, slice_spacing: of the stack (``SlicePredictor``).
+        key: names volume, axis, model and preprocessing.
+        counters: number and time of encodes and decodes.
+
+    Raises:
+        InputError: ``option.axis``, ``option.window``.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        model: PromptableModel,
+        *,
+        axis: str = "auto",
+        window: str | IntensityMapping = "auto",
+        cache: FeatureCache | None = None,
+        reuse_regions: bool = True,
+    ) -> None:
+        self.volume, self.model = volume, model
+        self.stack = SliceStack(volume, axis)
+        self.mapping = window if isinstance(window, IntensityMapping) else estimate_mapping(volume, window)
+        self.count, self.shape = self.stack.count, self.stack.shape
+        self.pixel_spacing, self.slice_spacing = self.stack.pixel_spacing, self.stack.slice_spacing
+        self.cache = FeatureCache() if cache is None else cache
+        self.reuse_regions = reuse_regions
+        self.counters = Counters()
+        self._slices: dict[int, _Slice] = {}
+        self._lock = threading.RLock()
+        self._closed = False
+        self.key = f"{id(volume)}/{self.stack.axis}/{model.info.sha256}/{self.mapping.lower}/{self.mapping.upper}"
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the features kept in memory; the session answers no more prompts."""
+        with self._lock:
+            self._closed = True
+            self._slices.clear()
+            self.cache.clear()
+
+    def encode(self, indices: range | list[int], progress: Progress | None = None) -> int:
+        """Encode whole slices ahead of time (idle time, or an explicit wish); returns how many were new.
+
+        Models that use regions are shown whole slices only for point prompts, so there is little to gain for them.
+        A cancel keeps what is done.
+        """
+        progress = progress or Progress()
+        before = self.counters.encodes
+        progress.start("Encoding slices", len(indices))
+        for index in indices:
+            progress.check()
+            self.features(index, None)
+            progress.advance()
+        return self.counters.encodes - before
+
+    def features(self, index: int, region: Region | None) -> SliceFeatures:
+        """Features of a slice or a region of it, from the cache or made now.
+
+        Raises:
+            InputError: ``option.slice``.
+        """
+        with self._lock:
+            if self._closed:
+                raise SegmentAnythingMedError("session.closed", "The session was closed; open a new one.")
+            begun = time.perf_counter()
+            image = self.stack.image(index)
+            known = self._slices.setdefault(index, _Slice())
+            if known.key is None:
+                known.key = slice_key(image)
+            frame = self.model.frame(self.shape, self.pixel_spacing, region)
+            key = feature_key(known.key, self.model.info, frame, self.mapping.describe())
+            if region is not None and region not in known.regions:
+                known.regions.append(region)
+            found = self.cache.get(key)
+            if found is not None:
+                self.counters.prepare_s += time.perf_counter() - begun
+                return found
+            patch = self.mapping.apply(frame.crop(image))
+            prepared = time.perf_counter()
+            features = self.model.encode([patch], [frame])[0]
+            self.counters.encodes += 1
+            self.counters.encode_s += time.perf_counter() - prepared
+            self.counters.prepare_s += prepared - begun
+            return self.cache.put(key, features)
+
+    def predict(
+        self,
+        index: int,
+        prompts: SlicePrompts,
+        *,
+        propagated: bool = False,
+        previous: SessionResult | None = None,
+    ) -> SessionResult:
+        """The mask of one object on one slice.
+
+        Args:
+            index: slice of the stack.
+            prompts: all prompts of the object on this slice.
+            propagated: the prompts come from a neighbouring slice: one mask, no choice among candidates.
+            previous: the last result of the same object on this slice; its logits become the mask prompt, as SAM's
+                own interactive use does.
+
+        Returns:
+            The mask that the model thinks best; all False when it finds nothing.
+
+        Raises:
+            PromptError: ``prompt.empty``, ``prompt.only_negative``.
+        """
+        return self._ranked(index, prompts, propagated, previous, False)[0]
+
+    def candidates(self, index: int, prompts: SlicePrompts) -> list[SessionResult]:
+        """SAM's three candidate masks for the prompts, best predicted IoU first; see :meth:`predict`."""
+        return self._ranked(index, prompts, False, None, True)
+
+    def _ranked(
+        self, index: int, prompts: SlicePrompts, propagated: bool, previous: SessionResult | None, want_all: bool
+    ) -> list[SessionResult]:
+        if prompts.empty:
+            raise PromptError("prompt.empty", "Expected a point, a box or a mask on the slice, got none.")
+        if prompts.only_negative:
+            raise PromptError(
+                "prompt.only_negative", "Expected at least one positive prompt; got negative points only."
+            )
+        with self._lock:
+            if previous is not None and previous.low_res_logits is not None and previous.mask.any():
+                return self._corrected(index, prompts, previous, want_all)
+            box = extent_of(prompts)
+            if box is None and self.model.uses_regions:
+                return self._from_points(index, prompts, propagated, want_all)
+            region = None if box is None else self._region(index, box)
+            ambiguous = box is None and len(prompts.points) == 1 and not propagated
+            return self._decode(index, region, prompts, None, want_all or ambiguous)
+
+    def _corrected(
+        self, index: int, prompts: SlicePrompts, previous: SessionResult, want_all: bool
+    ) -> list[SessionResult]:
+        region = previous.region
+        positive = prompts.points[prompts.labels == 1]
+        box = extent_of(replace(prompts, mask=previous.mask))
+        inside = region is None or all(region.contains_box((x, y, x, y)) for x, y in positive)
+        if inside:
+            return self._decode(index, region, prompts, previous.low_res_logits, want_all)
+        # a click outside what the model was shown: look at more, with the last mask as the mask prompt
+        return self._decode(index, self._region(index, box), replace(prompts, mask=previous.mask), None, want_all)
+
+    def _from_points(self, index: int, prompts: SlicePrompts, propagated: bool, want_all: bool) -> list[SessionResult]:
+        """Points alone, for a model that must know the object's size: search over sizes, then look closely."""
+
+        def decode(region: Region | None, asked: SlicePrompts, several: bool) -> list[SessionResult]:
+            return self._decode(index, region, asked, None, several)
+
+        return find_object(
+            decode, prompts, self.shape, self.pixel_spacing, lambda box: self._region(index, box),
+            several=want_all, single_mask=propagated,
+        )  # fmt: skip
+
+    def _region(self, index: int, box: tuple[float, float, float, float]) -> Region | None:
+        wanted = choose_region(self.model, box, self.shape, self.pixel_spacing)
+        known = self._slices.get(index)
+        if wanted is None or known is None or wanted in known.regions or not self.reuse_regions:
+            return wanted
+        for region in known.regions:
+            if still_fits(region, box, self.pixel_spacing):
+                return region
+        return wanted
+
+    def _decode(
+        self, index: int, region: Region | None, prompts: SlicePrompts, mask_input: np.ndarray | None, several: bool
+    ) -> list[SessionResult]:
+        features = self.features(index, region)
+        begun = time.perf_counter()
+        prediction = self.model.decode(features, prompts, mask_input=mask_input, multimask_output=several)
+        self.counters.decodes += 1
+        self.counters.decode_s += time.perf_counter() - begun
+        return _ordered(prediction, region)
+
+
+def _ordered(prediction: SlicePrediction, region: Region | None) -> list[SessionResult]:
+    """Results by falling predicted IoU."""
+    count = len(prediction.predicted_iou)
+    return [
+        SessionResult(
+            mask=prediction.logits[n] > 0,
+            logits=prediction.logits[n],
+            predicted_iou=float(prediction.predicted_iou[n]),
+            object_score=None,
+            candidates=count,
+            low_res_logits=prediction.low_res_logits[n],
+            region=region,
+        )
+        for n in np.argsort(-prediction.predicted_iou, kind="stable")
+    ]

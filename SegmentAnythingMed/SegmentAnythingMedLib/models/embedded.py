@@ -1,0 +1,160 @@
+"""The built-in model: small, ships with the library, works on a CPU with no download.
+
+It looks at a square *region* around the object (about twice its size) instead of the whole slice: at 128 pixels that is
+where a small network can see a border. How it was trained is told in ``weights/MODEL_CARD.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import ModelError, PromptError
+from ..prompts.types import SlicePrompts
+from .frame import Frame, Region
+from .hybrid import BOX_FIRST, BOX_SECOND, PADDING, HybridConfig, HybridSam
+from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction
+
+WEIGHTS = Path(__file__).parent / "weights" / "built-in.safetensors"
+LUMA = (0.299, 0.587, 0.114)
+
+
+class EmbeddedModel(PromptableModel):
+    """The built-in network behind the common interface; see the module's text.
+
+    Args:
+        network: in evaluation mode.
+        info: identity of the weights.
+        device: ``cpu`` or ``cuda``…
+    """
+
+    uses_regions = True
+
+    def __init__(self, network: HybridSam, info: ModelInfo, device: str = "cpu") -> None:
+        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.info = info
+        self.device = device
+        self.image_size = network.config.image_size
+        self.low_res_size = self.image_size // 2
+
+    def frame(
+        self, slice_shape: tuple[int, int], pixel_spacing: tuple[float, float], region: Region | None = None
+    ) -> Frame:
+        """A square in mm: ``region``, or the smallest centred one that holds the slice (edges are repeated)."""
+        return Frame.squash(slice_shape, self.image_size, region or enclosing_square(slice_shape, pixel_spacing))
+
+    def encode(self, images: Sequence[np.ndarray], frames: Sequence[Frame]) -> list[SliceFeatures]:
+        """See :meth:`PromptableModel.encode`; colour becomes luminance."""
+        batch = []
+        for image, frame in zip(images, frames, strict=True):
+            batch.append(frame.sample(image @ np.array(LUMA, dtype=np.float32) if image.ndim == 3 else image))
+        with torch.inference_mode():
+            features = self.network.image_encoder(torch.stack(batch).to(self.device))
+        return [
+            SliceFeatures({name: value[n : n + 1] for name, value in features.items()}, frame)
+            for n, frame in enumerate(frames)
+        ]
+
+    def decode(
+        self,
+        features: SliceFeatures,
+        prompts: SlicePrompts,
+        *,
+        mask_input: np.ndarray | None = None,
+        multimask_output: bool = False,
+    ) -> SlicePrediction:
+        """See :meth:`PromptableModel.decode`."""
+        frame = features.frame
+        if mask_input is None and prompts.mask is not None:
+            mask_input = frame.mask_logits(prompts.mask, self.low_res_size)
+            if mask_input is None and prompts.box is None and len(prompts.points) == 0:
+                raise PromptError("prompt.empty", "The mask prompt has no pixel left at the network's resolution.")
+        if prompts.empty and mask_input is None:
+            raise PromptError("prompt.empty", "Expected a point, a box or a mask, got none.")
+        coords, labels = prompt_tokens(prompts, frame)
+        tensors = {name: torch.as_tensor(value, device=self.device).float() for name, value in features.tensors.items()}
+        masks = has_mask = None
+        if mask_input is not None:
+            masks = torch.as_tensor(mask_input, dtype=torch.float32, device=self.device)[None, None]
+            has_mask = torch.ones(1, dtype=torch.bool, device=self.device)
+        with torch.inference_mode():
+            logits, iou = self.network.decode(tensors, coords.to(self.device), labels.to(self.device), masks, has_mask)
+        chosen = slice(1, 4) if multimask_output else slice(0, 1)
+        low = logits[0, chosen].float().cpu()
+        if not bool(torch.isfinite(low).all()):
+            raise ModelError("model.nan", "The network returned numbers that are not finite; is the image finite?")
+        predicted = iou[0, chosen].clamp(0, 1).cpu().numpy()
+        return SlicePrediction(low.numpy(), predicted, frame.restore(low))
+
+
+def enclosing_square(slice_shape: tuple[int, int], pixel_spacing: tuple[float, float]) -> Region:
+    """The smallest centred region that holds the whole slice and is square in mm."""
+    side = max(slice_shape[0] * pixel_spacing[0], slice_shape[1] * pixel_spacing[1])
+    rows = max(slice_shape[0], round(side / pixel_spacing[0]))
+    cols = max(slice_shape[1], round(side / pixel_spacing[1]))
+    row0, col0 = -((rows - slice_shape[0]) // 2), -((cols - slice_shape[1]) // 2)
+    return Region(row0, col0, row0 + rows, col0 + cols)
+
+
+def prompt_tokens(prompts: SlicePrompts, frame: Frame) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points and box as token coordinates [1, T, 2] in network pixels and kinds [1, T].
+
+    As in SAM: points first; a box adds two tokens; points without a box are followed by one padding token.
+    """
+    coords = [frame.to_network(prompts.points)]
+    labels = [np.asarray(prompts.labels, dtype=np.int64)]
+    if prompts.box is not None:
+        coords.append(frame.to_network(np.asarray(prompts.box, dtype=np.float64).reshape(2, 2)))
+        labels.append(np.array([BOX_FIRST, BOX_SECOND]))
+    else:
+        coords.append(np.zeros((1, 2)))
+        labels.append(np.array([PADDING]))
+    stacked = torch.from_numpy(np.concatenate(coords)).float()[None]
+    return stacked, torch.from_numpy(np.concatenate(labels))[None]
+
+
+def load_embedded(device: str = "cpu", path: Path | None = None) -> EmbeddedModel:
+    """The built-in model on a device.
+
+    Args:
+        device: ``cpu`` or ``cuda``…
+        path: other weights of the same network (a result of ``scripts/train_default_model.py --export``).
+
+    Raises:
+        ModelError: ``checkpoint.missing`` or ``checkpoint.mismatch``.
+    """
+    from safetensors import safe_open
+
+    path = WEIGHTS if path is None else Path(path)
+    if not path.is_file():
+        raise ModelError("checkpoint.missing", f"The weights {path.name} are missing; reinstall the library.")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    if "config" not in metadata:
+        raise ModelError("checkpoint.mismatch", f"{path.name} is not a checkpoint of the built-in network.")
+    config = json.loads(metadata["config"])
+    network = HybridSam(HybridConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ModelError(
+            "checkpoint.mismatch", f"{path.name}: missing {missing[:3]}, unexpected {list(unexpected)[:3]}."
+        )
+    shipped = path == WEIGHTS
+    info = ModelInfo(
+        "built-in" if shipped else path.stem, "embedded", "hybrid-128", _digest(path, path.stat().st_mtime_ns),
+        "shipped" if shipped else path.name, "Apache-2.0",
+    )  # fmt: skip
+    return EmbeddedModel(network, info, device)
+
+
+@lru_cache(maxsize=8)
+def _digest(path: Path, _modified: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

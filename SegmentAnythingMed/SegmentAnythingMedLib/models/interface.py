@@ -1,0 +1,137 @@
+"""What every promptable model offers: encode slices once, decode prompts often.
+
+The two calls are the waist of the library. Prompts come from a person, a propagation, a prior visit or a learned
+predictor; masks go to a slice. A model hides its input geometry and normalisation behind them, so that callers only
+see slices in their own pixels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..prompts.types import SlicePrompts
+from .frame import Frame, Region
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Who a model is, for reports and caches.
+
+    Attributes:
+        name: registry name, e.g. ``built-in`` or ``sam-vit-b``.
+        family: preprocessing family, e.g. ``embedded``, ``sam``.
+        variant: size within the family.
+        sha256: hash of the checkpoint file, 64 hex digits; part of every cache key and report.
+        source: where the weights came from: a file name (no folder: it may name a person), a URL or ``shipped``.
+        licence: SPDX identifier of the weights, or ``unknown``.
+    """
+
+    name: str
+    family: str
+    variant: str
+    sha256: str
+    source: str
+    licence: str
+
+
+@dataclass(frozen=True, eq=False)
+class SliceFeatures:
+    """Features of one slice (or of one region of it) with the frame in which they were made.
+
+    Attributes:
+        tensors: name -> array; float16 when stored, on the model's device when in use.
+        frame: geometry between slice pixels and network pixels.
+    """
+
+    tensors: dict[str, Any]
+    frame: Frame
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(int(t.nbytes) for t in self.tensors.values())
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePrediction:
+    """What a decode returns.
+
+    Attributes:
+        low_res_logits: float32 [M, h, w], logits in network geometry, usable as ``mask_input`` of the same features.
+        predicted_iou: float32 [M], the model's own estimate, 0..1.
+        logits: float32 [M, H, W] in pixels of the slice; outside ``frame.region`` a large negative number. A mask is
+            ``logits > 0``.
+    """
+
+    low_res_logits: np.ndarray
+    predicted_iou: np.ndarray
+    logits: np.ndarray
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class PromptableModel(ABC):
+    """A promptable 2-D segmentation model of the SAM kind behind two calls.
+
+    Attributes:
+        info: identity of the model.
+        image_size: side of the network's square input in pixels.
+        low_res_size: side of the low-resolution logits (and of mask prompts) in pixels.
+        device: ``cpu`` or ``cuda``…
+        uses_regions: True if the model wants to see a square around the object, not the whole slice.
+    """
+
+    info: ModelInfo
+    image_size: int
+    low_res_size: int
+    device: str
+    uses_regions: bool = False
+
+    @abstractmethod
+    def frame(
+        self, slice_shape: tuple[int, int], pixel_spacing: tuple[float, float], region: Region | None = None
+    ) -> Frame:
+        """Geometry in which a slice (or ``region`` of it) will be shown to the network.
+
+        Args:
+            slice_shape: (rows, columns) of the slice.
+            pixel_spacing: (row, column) distance of pixel centres in mm; only the ratio matters.
+            region: part of the slice to show; ``None`` is the whole slice.
+        """
+
+    @abstractmethod
+    def encode(self, images: Sequence[np.ndarray], frames: Sequence[Frame]) -> list[SliceFeatures]:
+        """Image features of slices.
+
+        Args:
+            images: float32 [h, w] or [h, w, 3] each: the pixels of ``frame.region`` (``frame.crop(slice)``), already
+                mapped to 0..1. The session crops before it maps, so that a small region of a large slice stays cheap.
+            frames: one per image, from :meth:`frame`.
+        """
+
+    @abstractmethod
+    def decode(
+        self,
+        features: SliceFeatures,
+        prompts: SlicePrompts,
+        *,
+        mask_input: np.ndarray | None = None,
+        multimask_output: bool = False,
+    ) -> SlicePrediction:
+        """Masks for prompts on an encoded slice.
+
+        Args:
+            features: from :meth:`encode`, of this model.
+            prompts: points and box in pixels of the slice. ``prompts.mask`` is turned into a mask prompt when
+                ``mask_input`` is not given.
+            mask_input: float32 [h, w] low-resolution logits in the geometry of ``features`` (a last result), or None.
+            multimask_output: return three candidates instead of one.
+
+        Raises:
+            PromptError: ``prompt.empty`` when there is neither point, box nor mask.
+            ModelError: ``model.nan`` when the network returns NaN.
+        """

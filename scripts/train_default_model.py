@@ -1,0 +1,256 @@
+#!/usr/bin/env python
+"""Train the built-in model (spec: README, "The built-in model"). Resumable, seeded, CPU or CUDA.
+
+    python scripts/train_default_model.py --data DATA --run RUN --minutes 120
+    python scripts/train_default_model.py --run RUN --export OUT.safetensors      # weights for the library
+
+A run folder holds ``state.pt`` (everything needed to go on; written every few minutes), ``log.jsonl`` (one line per
+100 steps) and ``config.json``. Started again on the same folder it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "SegmentAnythingMed"))
+
+from SegmentAnythingMedLib.models.hybrid import HybridConfig, HybridSam
+from SegmentAnythingMedLib.training.crops import cut_sample
+from SegmentAnythingMedLib.training.interactive import Prompted, collate, first_prompts, training_step
+from SegmentAnythingMedLib.training.pool import PoolVolume, load_real, synthetic_volume
+
+HERE = Path(__file__).resolve().parent
+
+
+class Crops(IterableDataset):
+    """Endless training samples; sample ``n`` depends on the seed, ``n`` and the synthetic volumes in the pool."""
+
+    def __init__(
+        self, real: list[PoolVolume], weights: list[float], seed: int, start: int, size: int, synthetic_share: float
+    ) -> None:
+        self.real, self.weights = real, np.asarray(weights) / max(sum(weights), 1e-9)
+        self.seed, self.start, self.size, self.synthetic_share = seed, start, size, synthetic_share
+
+    def __iter__(self):
+        torch.set_num_threads(1)
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        volumes: list[PoolVolume] = []
+        number = self.start + worker
+        made = 0
+        while True:
+            # a fresh synthetic volume every 64 samples, 24 in the pool
+            if made % 64 == 0 or len(volumes) < 6:
+                volumes.append(synthetic_volume(self.seed * 1_000_003 + number))
+                volumes = volumes[-24:]
+            rng = np.random.default_rng([self.seed, number])
+            number += workers
+            sample = None
+            while sample is None:
+                if not self.real or rng.random() < self.synthetic_share:
+                    volume = volumes[rng.integers(len(volumes))]
+                else:
+                    volume = self.real[rng.choice(len(self.real), p=self.weights)]
+                sample = cut_sample(volume, rng, self.size)
+            made += 1
+            yield first_prompts(sample, rng)
+
+
+def _collate(items: list[Prompted]) -> dict[str, torch.Tensor]:
+    return collate(items)
+
+
+def atomic_save(state: dict, path: Path) -> None:
+    """Write a checkpoint so that a crash leaves the old one."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def update_average(average: dict[str, torch.Tensor], net: HybridSam, step: int) -> None:
+    """Exponential moving average of weights and batch statistics."""
+    decay = min(0.999, (1 + step) / (20 + step))
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if value.dtype.is_floating_point:
+                average[name].mul_(decay).add_(value.detach().cpu(), alpha=1 - decay)
+            else:
+                average[name].copy_(value.cpu())
+
+
+def load_data(args: argparse.Namespace) -> tuple[list[PoolVolume], list[float]]:
+    """Real volumes and their sampling weights; none when there is no data folder."""
+    if not args.data:
+        return [], []
+    manifest = HERE / "training_data.json"
+    items = json.loads(manifest.read_text(encoding="utf-8"))["volumes"]
+    real = list(load_real(manifest, Path(args.data)))
+    for volume in real:
+        print(
+            f"{volume.name}: {volume.labels.shape}, {len(volume.targets)} objects, oblique {volume.oblique}", flush=True
+        )
+    return real, [float(item.get("weight", 1.0)) for item in items]
+
+
+def train(args: argparse.Namespace) -> None:
+    """Run or resume a training."""
+    run = Path(args.run)
+    run.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    device = torch.device("cuda" if torch.cuda.is_available() and args.device != "cpu" else "cpu")
+    torch.manual_seed(args.seed)
+    config = HybridConfig(skip_dims=(0, 0)) if args.design == "plain" else HybridConfig()
+    net = HybridSam(config).to(device, memory_format=torch.channels_last)
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}], lr=args.lr
+    )
+    average = {k: v.detach().cpu().clone() for k, v in net.state_dict().items()}
+    step, elapsed = 0, 0.0
+    state_file = run / "state.pt"
+    if state_file.exists():
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        average, step, elapsed = state["average"], state["step"], state["elapsed"]
+        print(f"resumed at step {step}, {elapsed / 60:.1f} min", flush=True)
+    (run / "config.json").write_text(json.dumps({**vars(args), "config": config.as_dict()}, indent=1), encoding="utf-8")
+    real, weights = load_data(args)
+    crops = Crops(real, weights, args.seed, step * args.batch, args.size, args.synthetic_share)
+    loader = iter(
+        DataLoader(
+            crops,
+            batch_size=args.batch,
+            num_workers=args.workers,
+            collate_fn=_collate,
+            prefetch_factor=4 if args.workers else None,
+        )
+    )
+    clock = saved = time.monotonic()
+    begun = clock - elapsed
+    sums: dict[str, list[float]] = {}
+    net.train()
+    while True:
+        elapsed = time.monotonic() - begun
+        progress = max(elapsed / 60 / args.minutes, step / args.steps if args.steps else 0.0)
+        if progress >= 1:
+            break
+        lr = args.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        batch = {k: v.to(device) for k, v in next(loader).items()}
+        rng = np.random.default_rng([args.seed, 7, step])
+        loss, parts = training_step(net, batch, rng)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            optimizer.step()
+            update_average(average, net, step)
+        step += 1
+        for key, number in {"loss": value, **parts}.items():
+            if math.isfinite(number):
+                sums.setdefault(key, []).append(number)
+        if step % 100 == 0:
+            line = {
+                "step": step,
+                "minutes": round(elapsed / 60, 2),
+                "lr": lr,
+                **{k: round(float(np.mean(v)), 4) for k, v in sums.items()},
+            }
+            with (run / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            sums = {}
+        if time.monotonic() - saved > args.save_minutes * 60:
+            atomic_save(
+                {
+                    "net": net.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "average": average,
+                    "step": step,
+                    "elapsed": elapsed,
+                },
+                state_file,
+            )
+            saved = time.monotonic()
+    atomic_save(
+        {
+            "net": net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "average": average,
+            "step": step,
+            "elapsed": elapsed,
+        },
+        state_file,
+    )
+    print(f"done: {step} steps, {elapsed / 60:.1f} min", flush=True)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Averaged weights of a run as fp16 safetensors with the network's sizes in the metadata."""
+    from safetensors.torch import save_file
+
+    run = Path(args.run)
+    state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]
+    tensors = {
+        k: (v.half() if v.dtype == torch.float32 and "running" not in k else v).contiguous()
+        for k, v in state["average"].items()
+    }
+    tensors = {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
+    metadata = {
+        "format": "pt",
+        "config": json.dumps(config),
+        "steps": str(state["step"]),
+        "minutes": f"{state['elapsed'] / 60:.1f}",
+    }
+    part = Path(args.export).with_suffix(".part")
+    save_file(tensors, part, metadata=metadata)
+    os.replace(part, args.export)
+    print(f"{args.export}: {Path(args.export).stat().st_size / 1e6:.1f} MB, {state['step']} steps")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", help="folder with the data sets named in training_data.json; without it: synthetic only"
+    )
+    parser.add_argument("--run", required=True, help="run folder")
+    parser.add_argument(
+        "--minutes", type=float, default=120, help="length of the run (the learning-rate schedule follows it)"
+    )
+    parser.add_argument("--steps", type=int, default=0, help="end after this many steps if that is earlier")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=1.2e-3)
+    parser.add_argument("--size", type=int, default=128, help="side of the crops; a run may go on at another size")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1) - 1))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--design", choices=["skips", "plain"], default="skips")
+    parser.add_argument("--synthetic-share", type=float, default=0.4)
+    parser.add_argument("--save-minutes", type=float, default=3)
+    parser.add_argument("--export", help="write the averaged weights of the run to this file and stop")
+    args = parser.parse_args()
+    if args.export:
+        export(args)
+    else:
+        train(args)
+
+
+if __name__ == "__main__":
+    main()
