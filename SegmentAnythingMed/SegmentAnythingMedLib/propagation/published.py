@@ -128,7 +128,7 @@ class _Volume:
         settings = self._terms.settings
         projection: Projection = settings.projection if single else replace(settings.projection, single=False)
         prompts = project(source, projection, box_extension=settings.box_extension, as_published=True)
-        if prompts.empty:
+        if prompts.empty or prompts.only_negative:
             return SliceResult(np.zeros_like(source), np.full(source.shape, -1.0, dtype=np.float32), 0.0)
         return (yield Request(index, prompts, propagated=True))
 
@@ -146,8 +146,8 @@ def _record(index: int, result: SliceResult, source: np.ndarray, reason: str) ->
     return SliceRecord(
         index,
         reason,
-        iou=both / (either + 1e-7),
+        iou=float(both / (either + 1e-7)),
         area=area,
-        area_ratio=area / before if before else None,
+        area_ratio=float(area / before) if before else None,
         predicted_iou=float(result.predicted_iou),
     )

@@ -12,7 +12,7 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union of two bool masks; 0 when both are empty (an empty mask confirms nothing)."""
     both = np.count_nonzero(first & second)
     either = np.count_nonzero(first) + np.count_nonzero(second) - both
-    return both / either if either else 0.0
+    return float(both / either) if either else 0.0
 
 
 def centroid(mask: np.ndarray) -> tuple[float, float]:
