@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from SegmentAnythingMedLib.apps.figure import save_montage
+from SegmentAnythingMedLib.apps.figure import patient_sides, save_montage
 from SegmentAnythingMedLib.apps.figure_panel import COLOURS, NEGATIVE_COLOUR, PROMPT_COLOUR, REFERENCE_COLOUR
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
@@ -101,6 +101,22 @@ def test_other_axes_and_colour(tmp_path: Path, axis: str) -> None:
     save_montage(path, stack, MAPPING, {"a": {5: mask}, "b": {6: mask}}, {}, {"b": {6: SlicePrompts(mask=mask)}})
     assert len(pixels(path, COLOURS[0])) > 50
     assert len(pixels(path, COLOURS[1])) > 50
+
+
+@pytest.mark.parametrize(
+    ("matrix", "axis", "letters"),
+    [
+        (np.diag([1.0, 1.0, 2.0]), "k", ("R", "A")),  # I to the left, J to the back of the patient, K upward
+        (np.diag([-1.0, 1.0, 2.0]), "k", ("L", "A")),
+        (np.diag([1.0, 1.0, 2.0]), "j", ("R", "I")),
+        (np.array([[0, 0, 2.0], [1.0, 0.1, 0], [0, -1.0, 0]]), "k", ("A", "S")),  # sagittal, a little oblique
+    ],
+)
+def test_sides_of_the_patient(matrix: np.ndarray, axis: str, letters: tuple[str, str]) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = matrix
+    stack = SliceStack(Volume(np.zeros((4, 5, 6)), Affine(affine)), axis)
+    assert patient_sides(stack) == letters
 
 
 def test_many_slices_are_thinned_to_a_readable_page(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def save_montage(
         draw_panel(axes, mapping.apply(stack.image(index)[window.slices]), index, window, content)
         write_caption(axes, lines)
     if stack.count > 1:  # a picture has no place in a patient
-        write_sides(panels[0], *_sides(stack))
+        write_sides(panels[0], *patient_sides(stack))
     visited = len({n for n in content.slices if 0 <= n < stack.count})
     _header(figure, title, f"{len(shown)} of {visited} slices shown" if len(shown) < visited else "")
     _legend(figure, content)
@@ -100,7 +100,7 @@ def _important(content: Content) -> set[int]:
     return kept
 
 
-def _sides(stack: SliceStack) -> tuple[str, str]:
+def patient_sides(stack: SliceStack) -> tuple[str, str]:
     """Sides of the patient at the left and the upper edge of the slices: R, L, A, P, I or S, by the nearest axis."""
     corner, right, down = stack.volume.affine.ijk_to_lps(stack.to_ijk(0, [(0, 0), (1, 0), (0, 1)]))
     letters = []

@@ -51,6 +51,13 @@ def evaluate_masks(
         (prediction minus reference), ``flag`` (``""``, ``both_empty``, ``prediction_empty``, ``reference_empty``),
         ``failed``, ``tolerance_mm``, ``spacing_mm`` (I, J, K), ``convention``, ``library``. Ready for JSON.
 
+    Example:
+        >>> reference = np.zeros((8, 16, 16), dtype=bool)
+        >>> reference[2:6, 4:12, 4:12] = True
+        >>> result = evaluate_masks(np.roll(reference, 1, axis=0), reference, spacing=(1.0, 1.0, 3.0))
+        >>> result["dice"], result["hd95_mm"], result["volume_reference_ml"]
+        (0.75, 3.0, 0.768)
+
     Raises:
         InputError: ``input.shape_mismatch``, ``input.dimensions``, ``input.not_finite``, ``input.spacing``,
             ``option.tolerance``.
