@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.files import nifti as nifti_module
@@ -100,7 +100,7 @@ def test_a_mask_on_a_nifti_has_bit_for_bit_its_sform(tmp_path):
     save_volume(oblique(), tmp_path / "image.nii.gz")
     image = load_volume(tmp_path / "image.nii.gz")
     save_mask(np.ones(image.shape, bool), image, tmp_path / "mask.nii.gz")
-    headers = [gzip.open(tmp_path / name).read(348) for name in ("image.nii.gz", "mask.nii.gz")]
+    headers = [gzip.decompress((tmp_path / name).read_bytes())[:348] for name in ("image.nii.gz", "mask.nii.gz")]
     assert headers[0][280:328] == headers[1][280:328]
     qform = [struct.unpack("<2h6f", header[252:280]) for header in headers]
     np.testing.assert_allclose(qform[0], qform[1], atol=1e-6)

@@ -8,6 +8,7 @@ becomes 1) or reads as channels (a time series).
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +65,13 @@ def inspect_nrrd(path: Path) -> TextHeader:
 def inspect_metaimage(path: Path) -> TextHeader:
     """Check a ``.mha`` or ``.mhd`` header; errors as :func:`inspect_nrrd`."""
     lines = _header_lines(path, "ObjectType", "NDims", "Comment", "ID")
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
-    for text in fields.get("ElementSpacing", "").split():
+    # MetaIO takes a colon for an equals sign too
+    pairs = [[part.strip() for part in re.split("[=:]", line, maxsplit=1)] for line in lines]
+    fields = {pair[0].lower(): pair[1] for pair in pairs if len(pair) == 2}
+    for text in fields.get("elementspacing", "").split():
         _check_spacing(text, path.name)
-    data = fields.get("ElementDataFile", "LOCAL")
-    compressed = fields.get("CompressedData", "False").lower() == "true"
+    data = fields.get("elementdatafile", "LOCAL")
+    compressed = fields.get("compresseddata", "False").lower() == "true"
     return TextHeader(_data_files(path, None if data.upper() == "LOCAL" else data, lines), compressed)
 
 
@@ -86,7 +89,7 @@ def _header_lines(path: Path, *beginnings: str) -> list[str]:
         if not line and beginnings[0] == "NRRD":
             break
         lines.append(line)
-        if line.replace(" ", "").upper().startswith("ELEMENTDATAFILE=LOCAL"):
+        if re.match(r"elementdatafile\s*[=:]\s*local", line, re.IGNORECASE):
             break
     return lines
 
@@ -118,6 +121,8 @@ def _data_files(path: Path, data: str | None, lines: list[str]) -> tuple[Path, .
 
 def _inside(path: Path, name: str, must_exist: bool) -> tuple[Path, ...]:
     folder = path.parent.resolve()
+    if "\0" in name:
+        raise InputError("input.unreadable", f"{path.name}: the name of its voxel file is damaged; export it again.")
     file = (folder / name).resolve()
     if not file.is_relative_to(folder):
         raise InputError(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..progress import Progress
 from ..space.statistics import count_not_finite
 from ..space.volume import Volume, map_mask
 from .itk_images import PICTURES, TEXT_HEADERS, read_itk, write_itk
@@ -43,13 +44,20 @@ class LoadedMask:
     notes: tuple[str, ...]
 
 
-def load_volume(path: str | os.PathLike[str], *, series: str | None = None, allow_gaps: bool = False) -> Volume:
+def load_volume(
+    path: str | os.PathLike[str],
+    *,
+    series: str | None = None,
+    allow_gaps: bool = False,
+    progress: Progress | None = None,
+) -> Volume:
     """Read an image with its place in the patient.
 
     Args:
         path: see the module's text. Formats are told by name, DICOM also by content.
         series: Series Instance UID (or its end, if unique) when a DICOM folder holds several.
         allow_gaps: fill missing DICOM slices by interpolation instead of refusing.
+        progress: told of every DICOM file; other formats are read in one go.
 
     Returns:
         Volume with voxels of the stored type; nothing is windowed or converted to float as a whole. NaN and infinite
@@ -65,16 +73,16 @@ def load_volume(path: str | os.PathLike[str], *, series: str | None = None, allo
     if not path.exists():
         raise InputError("input.missing", f"{path.name or path} was not found; check the path.")
     try:
-        return _check_finite(_read(path, series, allow_gaps))
+        return _check_finite(_read(path, series, allow_gaps, progress))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError("input.unreadable", f"{path.name} cannot be read: {reason}.") from error
 
 
-def _read(path: Path, series: str | None, allow_gaps: bool) -> Volume:
+def _read(path: Path, series: str | None, allow_gaps: bool, progress: Progress | None) -> Volume:
     suffix = image_suffix(path)
     if path.is_dir():
-        return _read_dicom(path, series, allow_gaps)
+        return _read_dicom(path, series, allow_gaps, progress)
     if path.stat().st_size == 0:
         raise InputError("input.empty", f"{path.name} is empty (0 bytes); copy or export it again.")
     for suffixes, reason in _NEVER_OPENED.items():
@@ -85,7 +93,7 @@ def _read(path: Path, series: str | None, allow_gaps: bool) -> Volume:
     if suffix in TEXT_HEADERS or suffix in PICTURES:
         return read_itk(path)
     if suffix in (".dcm", ".ima") or _is_dicom(path):
-        return _read_dicom(path, series, allow_gaps)
+        return _read_dicom(path, series, allow_gaps, progress)
     raise InputError("input.unsupported", f"{path.name}: expected {_READABLE}.")
 
 
@@ -103,10 +111,10 @@ def _is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _read_dicom(path: Path, series: str | None, allow_gaps: bool) -> Volume:
+def _read_dicom(path: Path, series: str | None, allow_gaps: bool, progress: Progress | None) -> Volume:
     from .dicom import read_series  # pydicom takes a third of a second to import; other formats do without it
 
-    return read_series(path, series=series, allow_gaps=allow_gaps)
+    return read_series(path, series=series, allow_gaps=allow_gaps, progress=progress)
 
 
 def _check_finite(volume: Volume) -> Volume:

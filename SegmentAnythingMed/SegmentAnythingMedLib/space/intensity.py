@@ -188,7 +188,7 @@ def _percentile(statistics: VoxelStatistics, use_zero_rule: bool) -> IntensityMa
     """0.5 to 99.5 percentile; voxels <= 0 are left out when zero is the background."""
     zero = False
     if use_zero_rule and statistics.maximum > 0:
-        below = statistics.fraction(-np.inf, np.nextafter(0.0, -1.0))
+        below = 1.0 - statistics.fraction(0.0, np.inf)
         zero = below < _STRAY_NEGATIVES and statistics.fraction(0.0, 0.0) >= _ZERO_BACKGROUND
     above = 0.0 if zero else None
     lower, upper = (statistics.quantile(fraction, above) for fraction in PERCENTILES)

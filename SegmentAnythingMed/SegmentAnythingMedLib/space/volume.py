@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import InputError
 from .affine import Affine
 
-GRID_TOLERANCE = 0.01
-"""Two grids are the same when no voxel is displaced by more than this part of the smallest spacing."""
+GRID_TOLERANCE = 0.05
+"""Two grids are the same when no voxel is displaced by more than this part of the smallest spacing (headers round)."""
 
 
 @dataclass(frozen=True, eq=False)
