@@ -212,7 +212,7 @@ REFUSED: dict[str, tuple[Maker, str, str]] = {
     "30 detached MetaImage": (
         lambda f: mha(f, file="../../secret.raw", data=b""), "input.detached_outside", "another folder"),
     "30 detached MetaImage with a colon": (
-        lambda f: content(f, "a.mha", mha(f).read_bytes().replace(b"ElementDataFile = LOCAL", b"ElementDataFile: ../x")),
+        lambda f: content(f, "a.mha", mha(f).read_bytes().replace(b"DataFile = LOCAL", b"DataFile: ../x")),
         "input.detached_outside", "another folder"),
     "30 damaged name": (lambda f: mha(f, file="a\0b.raw", data=b""), "input.unreadable", "voxel file is damaged"),
     "30 detached missing": (
