@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 from scipy import ndimage
+from SegmentAnythingMedLib.engine.predictor import SliceResult
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
-from SegmentAnythingMedLib.propagation.predictor import SliceResult
 
 SHAPE = (48, 56)
 

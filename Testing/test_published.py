@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from propagation_stub import SHAPE, StubPredictor, box_of, disc, discs, point, result_of
+from SegmentAnythingMedLib.engine.predictor import SliceResult
 from SegmentAnythingMedLib.prompts.projection import project
 from SegmentAnythingMedLib.prompts.seeds import ObjectSeeds
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
-from SegmentAnythingMedLib.propagation.predictor import SliceResult
 from SegmentAnythingMedLib.propagation.records import Propagation
 from SegmentAnythingMedLib.propagation.settings import PropagationSettings
 from SegmentAnythingMedLib.propagation.walk import propagate

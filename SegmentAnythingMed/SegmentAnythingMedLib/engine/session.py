@@ -2,13 +2,14 @@
 
 A session opens a volume, encodes the slices that are asked for (and no others), keeps their features, and answers
 prompts. The command line, the console, the server and the Slicer worker all drive this object; propagation uses it
-through :class:`~SegmentAnythingMedLib.propagation.predictor.SlicePredictor`.
+through :class:`~SegmentAnythingMedLib.engine.predictor.SlicePredictor`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,12 +19,12 @@ from ..models.frame import Region
 from ..models.interface import PromptableModel, SliceFeatures, SlicePrediction
 from ..progress import Progress
 from ..prompts.types import SlicePrompts
-from ..propagation.predictor import SliceResult
 from ..space.intensity import IntensityMapping, estimate_mapping
 from ..space.planes import SliceStack
 from ..space.volume import Volume
 from .features import FeatureCache, feature_key, slice_key
 from .point_search import find_object
+from .predictor import SliceResult
 from .regions import choose_region, extent_of, still_fits
 
 
@@ -73,7 +74,7 @@ class Session:
         stack: the slices.
         mapping: intensity mapping in use.
         count, shape, pixel_spacing, slice_spacing: of the stack (``SlicePredictor``).
-        key: names volume, axis, model and preprocessing.
+        key: of this session: an edited propagation reuses its own earlier results only.
         counters: number and time of encodes and decodes.
 
     Raises:
@@ -101,7 +102,7 @@ class Session:
         self._slices: dict[int, _Slice] = {}
         self._lock = threading.RLock()
         self._closed = False
-        self.key = f"{id(volume)}/{self.stack.axis}/{model.info.sha256}/{self.mapping.lower}/{self.mapping.upper}"
+        self.key = uuid.uuid4().hex
 
     def __enter__(self) -> Session:
         return self

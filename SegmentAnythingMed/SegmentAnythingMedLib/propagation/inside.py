@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engine.predictor import Request, SliceResult
 from ..prompts.projection import Bounds, mask_bounds
 from . import records
-from .predictor import Request, SliceResult
 from .records import Run, SliceRecord
 from .shapes import ShapeBlend, iou
 from .step import parts_of, predict_from

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.predictor import Request, SlicePredictor, SliceResult
 from ..errors import PromptError
 from ..prompts.seeds import ObjectSeeds, fingerprint
 from ..prompts.types import SlicePrompts
@@ -15,7 +16,6 @@ from . import records
 from .inside import fill_gap
 from .outward import Outward, walk_outward
 from .plan import plan
-from .predictor import Request, SlicePredictor, SliceResult
 from .published import Annotated, walk_published
 from .records import Propagation, Run, SliceRecord
 from .settings import PropagationSettings

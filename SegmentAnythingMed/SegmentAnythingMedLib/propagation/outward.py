@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..engine.predictor import Request, SliceResult
 from . import records
-from .predictor import Request, SliceResult
 from .records import Run, SliceRecord
 from .shapes import ShapeBlend
 from .step import parts_of, predict_from

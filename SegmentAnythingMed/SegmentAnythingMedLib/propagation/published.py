@@ -14,9 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..engine.predictor import Request, SliceResult
 from ..prompts.projection import Projection, project
 from . import records
-from .predictor import Request, SliceResult
 from .records import Run, SliceRecord
 from .stopping import Terms
 

@@ -7,8 +7,8 @@ from collections.abc import Generator
 import numpy as np
 from scipy import ndimage
 
+from ..engine.predictor import Request, SliceResult
 from ..prompts.projection import mask_bounds, project
-from .predictor import Request, SliceResult
 from .settings import PropagationSettings
 from .stopping import Terms
 

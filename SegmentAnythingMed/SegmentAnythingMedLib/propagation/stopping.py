@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engine.predictor import SlicePredictor, SliceResult
 from . import records
-from .predictor import SlicePredictor, SliceResult
 from .records import SliceRecord
 from .settings import PropagationSettings
 from .shapes import centroid, iou, shifted

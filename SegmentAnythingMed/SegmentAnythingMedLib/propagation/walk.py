@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..engine.predictor import Request, SlicePredictor, SliceResult
 from ..errors import Cancelled, PromptError
 from ..progress import Progress
 from ..prompts.seeds import ObjectSeeds
 from ..prompts.types import SlicePrompts
 from .job import DOWN, Job
-from .predictor import Request, SlicePredictor, SliceResult
 from .records import Propagation
 from .settings import PropagationSettings
 
