@@ -64,9 +64,12 @@ setup_env() {
     fi
     rm -f "$stamp"
     echo "Installing into $venv; the first time this downloads torch (gigabytes on Linux) and takes minutes ..."
+    local quiet="--quiet"
+    [ ! -t 1 ] || quiet="" # on a terminal pip shows its progress bars
+    # --no-compile: byte code of all of torch costs a minute; Python compiles what it imports anyway.
     (
         cd "$repository" &&
-            "$venv_python" -m pip install --quiet --disable-pip-version-check \
+            "$venv_python" -m pip install $quiet --no-compile --disable-pip-version-check \
                 --constraint constraints.txt "torch==2.12.0" "torchvision==0.27.0" --editable ".[test]"
     ) || return 1
     current_stamp >"$stamp"
