@@ -18,17 +18,18 @@ LIBRARY = MODULE / "SegmentAnythingMedLib"
 LIBRARY_FILES = sorted(LIBRARY.rglob("*.py"))
 CODE_FILES = sorted({*MODULE.rglob("*.py"), *REPOSITORY.glob("Testing/**/*.py"), *REPOSITORY.glob("scripts/*.py")})
 
+# Propagation is pure logic behind a protocol of the engine, so it needs no torch either.
 NUMERIC_ROOMS = ("space", "prompts", "files", "propagation")
 NUMERIC_PACKAGES = {"numpy", "scipy", "SimpleITK", "pydicom"}
 SLICER_PACKAGES = {"slicer", "qt", "vtk", "ctk", "mrml"}
-# Ground floor first; a room imports from its own floor only itself. Propagation is pure logic behind a protocol that
-# engine.Session fulfils, so it lies below the engine.
+# Ground floor first; a room imports from lower floors and from itself.
 FLOORS = (
     {"space"},
     {"prompts", "files"},
-    {"models", "propagation"},
+    {"models"},
     {"engine"},
     {"semantic", "autoprompt", "spectral"},
+    {"propagation"},
     {"evaluation"},
     {"training"},
     {"adaptive"},

@@ -25,7 +25,10 @@ class SegmentAnythingMedError(Exception):
 
 
 class InputError(SegmentAnythingMedError):
-    """A file, folder, image or setting that the user gave cannot be used (``input.*``, ``dicom.*``, ``volume.*``, ``option.*``)."""
+    """A file, folder, image or setting of the user's that cannot be used.
+
+    Codes: ``input.*``, ``output.*``, ``dicom.*``, ``volume.*``, ``option.*``.
+    """
 
 
 class PromptError(SegmentAnythingMedError):
