@@ -176,3 +176,50 @@ def test_the_built_in_model_is_the_default(monkeypatch):
     monkeypatch.setitem(sys.modules, "SegmentAnythingMedLib.models.embedded", fake)
     assert load_model(device="cpu") == ("built-in", "cpu")
     assert load_model("BUILT-IN", "cpu") == ("built-in", "cpu")
+
+
+def test_the_built_in_model_is_available_when_its_weights_are(monkeypatch, tmp_path):
+    from SegmentAnythingMedLib.models import embedded
+
+    assert catalog.SHIPPED == embedded.WEIGHTS
+    entry = list_models()[0]
+    monkeypatch.setattr(catalog, "SHIPPED", tmp_path / "none.safetensors")
+    assert (entry.available, entry.stored_bytes) == (False, None)
+    (tmp_path / "none.safetensors").write_bytes(b"12345")
+    assert (entry.available, entry.stored_bytes) == (True, 5)
+
+
+def save_built_in(path: Path, config: dict | None = None) -> Path:
+    """Random weights of the built-in network, as the training script exports them."""
+    from safetensors.torch import save_file
+    from SegmentAnythingMedLib.models.hybrid import HybridConfig, HybridSam
+
+    tensors = {name: value.contiguous() for name, value in HybridSam(HybridConfig()).state_dict().items()}
+    tensors = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    save_file(tensors, path, metadata={"config": json.dumps(config or HybridConfig().as_dict())})
+    return path
+
+
+def test_weights_of_the_built_in_network_are_opened_by_path(tmp_path):
+    path = save_built_in(tmp_path / "mine.safetensors")
+    info = load_model(path, "cpu").info
+    assert (info.name, info.family, info.source, info.sha256) == (
+        "mine", "embedded", "mine.safetensors", file_sha256(path),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:100_000]), "checkpoint.truncated"),
+        (lambda path: save_built_in(path, {"colour": "blue"}), "checkpoint.mismatch"),
+        (lambda path: save_built_in(path, {"embed_dim": 64}), "checkpoint.mismatch"),
+        (lambda path: path.write_bytes(b"\xff" * 7 + b"\x00" + b"{"), "checkpoint.unreadable"),
+    ],
+)
+def test_broken_weights_of_the_built_in_network(tmp_path, spoil, code):
+    path = save_built_in(tmp_path / "mine.safetensors")
+    spoil(path)
+    with pytest.raises(ModelError) as caught:
+        load_model(path, "cpu")
+    assert caught.value.code == code

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import json
 import os
+import struct
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,10 @@ if TYPE_CHECKING:  # listing models needs no torch; opening one does
     from .interface import PromptableModel
 
 BUILT_IN = "built-in"
+SHIPPED = Path(__file__).parent / "weights" / "built-in.safetensors"
+"""Weights of the built-in model (``embedded.WEIGHTS``, which cannot be asked without torch)."""
 FOLDER_VARIABLE = "SEGMENT_ANYTHING_MED_MODELS"
+_MAX_HEADER = 1 << 24
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
@@ -63,9 +66,13 @@ class CatalogEntry:
     @property
     def available(self) -> bool:
         """True if the weights are on this machine (their hash is checked when they are opened)."""
-        if self.path is None:
-            return importlib.util.find_spec(f"{__package__}.embedded") is not None
-        return self.path.is_file() and self.size_bytes in (None, self.path.stat().st_size)
+        weights = self.path or SHIPPED
+        return weights.is_file() and self.size_bytes in (None, weights.stat().st_size)
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Size of the weights on this machine, else the published size, or None."""
+        return (self.path or SHIPPED).stat().st_size if self.available else self.size_bytes
 
 
 def model_folder() -> Path:
@@ -102,7 +109,8 @@ def load_model(
     """Open a model.
 
     Args:
-        name_or_path: a name of :func:`list_models` or the path of a checkpoint file.
+        name_or_path: a name of :func:`list_models`, or the path of a checkpoint file of the SAM family or of the
+            built-in network (a result of ``scripts/train_default_model.py``).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         family: how images are to be prepared (``sam``, ``medsam``, ``medicosam``); None to find out from the sidecar
             ``<checkpoint>.json``, the file's hash, its name and its tensors.
@@ -124,6 +132,8 @@ def load_model(
         from .embedded import load_embedded
 
         return load_embedded(chosen)
+    if is_embedded(path):
+        return _load_embedded_file(path, chosen)
 
     from .checkpoints import read_checkpoint
     from .families import identify
@@ -132,6 +142,40 @@ def load_model(
     checkpoint = read_checkpoint(path, expected_sha256=entry.sha256 if entry else None)
     known = {checkpoint.sha256: entry.facts} if entry else {e.sha256: e.facts for e in _entries() if e.sha256}
     return load_sam(checkpoint, identify(checkpoint, family, known), chosen, precision)
+
+
+def is_embedded(path: Path) -> bool:
+    """True for a safetensors file of the built-in network: the header's metadata hold its configuration."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+        if len(head) < 9 or head[8:] != b"{":
+            return False
+        length = struct.unpack("<Q", head[:8])[0]
+        if length > _MAX_HEADER:
+            return False
+        text = head[8:] + file.read(length - 1)
+    try:
+        header = json.loads(text)
+    except ValueError:
+        return False
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    return isinstance(metadata, dict) and "config" in metadata
+
+
+def _load_embedded_file(path: Path, device: str) -> PromptableModel:
+    from safetensors import SafetensorError
+
+    from .embedded import load_embedded
+
+    try:
+        return load_embedded(device, path)
+    except SafetensorError:
+        raise ModelError("checkpoint.truncated", f"{path.name} is damaged or incomplete; fetch it again.") from None
+    except (ValueError, TypeError, RuntimeError) as error:  # configuration or shapes of another version
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise ModelError(
+            "checkpoint.mismatch", f"{path.name} does not fit the built-in network of this version ({reason})."
+        ) from None
 
 
 def _existing(wish: str, entry: CatalogEntry | None) -> Path | None:
