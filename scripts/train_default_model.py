@@ -26,10 +26,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "SegmentAnythingMed
 
 from SegmentAnythingMedLib.models.hybrid import HybridConfig, HybridSam
 from SegmentAnythingMedLib.training.crops import cut_sample
-from SegmentAnythingMedLib.training.interactive import Prompted, collate, first_prompts, training_step
+from SegmentAnythingMedLib.training.interactive import collate, first_prompts, training_step
 from SegmentAnythingMedLib.training.pool import PoolVolume, load_real, synthetic_volume
 
 HERE = Path(__file__).resolve().parent
+DESIGNS = {
+    "plain": HybridConfig(skip_dims=(0, 0), dense_prior=False),
+    "skips": HybridConfig(dense_prior=False),
+    "prior": HybridConfig(),
+}
+"""Networks that were compared: SAM's decoder; with skips; with skips and the box's ellipse as mask prompt."""
 
 
 class Crops(IterableDataset):
@@ -66,17 +72,6 @@ class Crops(IterableDataset):
             yield first_prompts(sample, rng)
 
 
-def _collate(items: list[Prompted]) -> dict[str, torch.Tensor]:
-    return collate(items)
-
-
-def atomic_save(state: dict, path: Path) -> None:
-    """Write a checkpoint so that a crash leaves the old one."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
-
-
 def update_average(average: dict[str, torch.Tensor], net: HybridSam, step: int) -> None:
     """Exponential moving average of weights and batch statistics."""
     decay = min(0.999, (1 + step) / (20 + step))
@@ -102,101 +97,107 @@ def load_data(args: argparse.Namespace) -> tuple[list[PoolVolume], list[float]]:
     return real, [float(item.get("weight", 1.0)) for item in items]
 
 
-def train(args: argparse.Namespace) -> None:
-    """Run or resume a training."""
-    run = Path(args.run)
-    run.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
-    device = torch.device("cuda" if torch.cuda.is_available() and args.device != "cpu" else "cpu")
-    torch.manual_seed(args.seed)
-    config = HybridConfig(skip_dims=(0, 0)) if args.design == "plain" else HybridConfig()
-    net = HybridSam(config).to(device, memory_format=torch.channels_last)
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}], lr=args.lr
-    )
-    average = {k: v.detach().cpu().clone() for k, v in net.state_dict().items()}
-    step, elapsed = 0, 0.0
-    state_file = run / "state.pt"
-    if state_file.exists():
-        state = torch.load(state_file, map_location="cpu", weights_only=True)
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        average, step, elapsed = state["average"], state["step"], state["elapsed"]
-        print(f"resumed at step {step}, {elapsed / 60:.1f} min", flush=True)
-    (run / "config.json").write_text(json.dumps({**vars(args), "config": config.as_dict()}, indent=1), encoding="utf-8")
-    real, weights = load_data(args)
-    crops = Crops(real, weights, args.seed, step * args.batch, args.size, args.synthetic_share)
-    loader = iter(
-        DataLoader(
-            crops,
-            batch_size=args.batch,
-            num_workers=args.workers,
-            collate_fn=_collate,
-            prefetch_factor=4 if args.workers else None,
+class Run:
+    """Everything that a training carries from step to step, and from one start to the next."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.folder = args, Path(args.run)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.device = torch.device("cuda" if torch.cuda.is_available() and args.device != "cpu" else "cpu")
+        torch.manual_seed(args.seed)
+        self.config = DESIGNS[args.design]
+        self.net = HybridSam(self.config).to(self.device, memory_format=torch.channels_last)
+        groups = ([p for p in self.net.parameters() if p.ndim > 1], [p for p in self.net.parameters() if p.ndim <= 1])
+        self.optimizer = torch.optim.AdamW(
+            [{"params": groups[0], "weight_decay": 0.02}, {"params": groups[1], "weight_decay": 0.0}], lr=args.lr
         )
-    )
-    clock = saved = time.monotonic()
-    begun = clock - elapsed
-    sums: dict[str, list[float]] = {}
-    net.train()
-    while True:
-        elapsed = time.monotonic() - begun
-        progress = max(elapsed / 60 / args.minutes, step / args.steps if args.steps else 0.0)
-        if progress >= 1:
-            break
-        lr = args.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        batch = {k: v.to(device) for k, v in next(loader).items()}
-        rng = np.random.default_rng([args.seed, 7, step])
-        loss, parts = training_step(net, batch, rng)
-        optimizer.zero_grad(set_to_none=True)
+        self.step, self.elapsed = 0, 0.0
+        self.state_file = self.folder / "state.pt"
+        if self.state_file.exists():
+            self._resume()
+        else:
+            if args.init:
+                warm = torch.load(Path(args.init) / "state.pt", map_location="cpu", weights_only=True)["average"]
+                print("fresh:", self.net.load_state_dict(warm, strict=False).missing_keys, flush=True)
+            self.average = {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()}
+        self._sums: dict[str, list[float]] = {}
+
+    def _resume(self) -> None:
+        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.step, self.elapsed = state["average"], state["step"], state["elapsed"]
+        print(f"resumed at step {self.step}, {self.elapsed / 60:.1f} min", flush=True)
+
+    def save(self) -> None:
+        """Write the checkpoint so that a crash leaves the old one."""
+        state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        part = self.state_file.with_suffix(".part")
+        torch.save({**state, "average": self.average, "step": self.step, "elapsed": self.elapsed}, part)
+        os.replace(part, self.state_file)
+
+    @property
+    def progress(self) -> float:
+        """Part of the run that is done, 0..1."""
+        steps = self.step / self.args.steps if self.args.steps else 0.0
+        return max(self.elapsed / 60 / self.args.minutes, steps)
+
+    def learn(self, batch: dict[str, torch.Tensor]) -> None:
+        """One optimizer step: linear warm-up, cosine decay, clipped gradients, averaged weights."""
+        cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress))
+        rate = self.args.lr * min(1.0, (self.step + 1) / 200) * cosine
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = {k: v.to(self.device) for k, v in batch.items()}
+        loss, parts = training_step(self.net, batch, np.random.default_rng([self.args.seed, 7, self.step]))
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         value = float(loss.detach())
         if math.isfinite(value):
-            optimizer.step()
-            update_average(average, net, step)
-        step += 1
+            self.optimizer.step()
+            update_average(self.average, self.net, self.step)
+        self.step += 1
         for key, number in {"loss": value, **parts}.items():
             if math.isfinite(number):
-                sums.setdefault(key, []).append(number)
-        if step % 100 == 0:
-            line = {
-                "step": step,
-                "minutes": round(elapsed / 60, 2),
-                "lr": lr,
-                **{k: round(float(np.mean(v)), 4) for k, v in sums.items()},
-            }
-            with (run / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            sums = {}
-        if time.monotonic() - saved > args.save_minutes * 60:
-            atomic_save(
-                {
-                    "net": net.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average,
-                    "step": step,
-                    "elapsed": elapsed,
-                },
-                state_file,
-            )
-            saved = time.monotonic()
-    atomic_save(
-        {
-            "net": net.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "average": average,
-            "step": step,
-            "elapsed": elapsed,
-        },
-        state_file,
+                self._sums.setdefault(key, []).append(number)
+        if self.step % 100 == 0:
+            self._log(rate)
+
+    def _log(self, rate: float) -> None:
+        means = {k: round(float(np.mean(v)), 4) for k, v in self._sums.items()}
+        line = {"step": self.step, "minutes": round(self.elapsed / 60, 2), "lr": rate, **means}
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        self._sums = {}
+
+
+def train(args: argparse.Namespace) -> None:
+    """Run or resume a training."""
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    run = Run(args)
+    settings = {**vars(args), "config": run.config.as_dict()}
+    (run.folder / "config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    real, weights = load_data(args)
+    crops = Crops(real, weights, args.seed, run.step * args.batch, args.size, args.synthetic_share)
+    prefetch = 4 if args.workers else None
+    loader = DataLoader(
+        crops, batch_size=args.batch, num_workers=args.workers, collate_fn=collate, prefetch_factor=prefetch
     )
-    print(f"done: {step} steps, {elapsed / 60:.1f} min", flush=True)
+    saved = time.monotonic()
+    begun = saved - run.elapsed
+    run.net.train()
+    for batch in loader:
+        run.elapsed = time.monotonic() - begun
+        if run.progress >= 1:
+            break
+        run.learn(batch)
+        if time.monotonic() - saved > args.save_minutes * 60:
+            run.save()
+            saved = time.monotonic()
+    run.save()
+    print(f"done: {run.step} steps, {run.elapsed / 60:.1f} min", flush=True)
 
 
 def export(args: argparse.Namespace) -> None:
@@ -241,9 +242,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1) - 1))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--design", choices=["skips", "plain"], default="skips")
+    parser.add_argument("--design", choices=list(DESIGNS), default="prior")
     parser.add_argument("--synthetic-share", type=float, default=0.4)
     parser.add_argument("--save-minutes", type=float, default=3)
+    parser.add_argument("--init", help="start from the averaged weights of another run; what is new starts fresh")
     parser.add_argument("--export", help="write the averaged weights of the run to this file and stop")
     args = parser.parse_args()
     if args.export:

@@ -18,7 +18,7 @@ import torch
 from ..errors import ModelError, PromptError
 from ..prompts.types import SlicePrompts
 from .frame import Frame, Region
-from .hybrid import BOX_FIRST, BOX_SECOND, PADDING, HybridConfig, HybridSam
+from .hybrid import BOX_FIRST, BOX_SECOND, PADDING, HybridConfig, HybridSam, ellipse_prior
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction
 
 WEIGHTS = Path(__file__).parent / "weights" / "built-in.safetensors"
@@ -82,6 +82,10 @@ class EmbeddedModel(PromptableModel):
         masks = has_mask = None
         if mask_input is not None:
             masks = torch.as_tensor(mask_input, dtype=torch.float32, device=self.device)[None, None]
+        elif prompts.box is not None and self.network.config.dense_prior:
+            corners = coords[0, labels[0] >= BOX_FIRST].reshape(1, 4)
+            masks = ellipse_prior(corners, self.low_res_size, self.image_size).to(self.device)
+        if masks is not None:
             has_mask = torch.ones(1, dtype=torch.bool, device=self.device)
         with torch.inference_mode():
             logits, iou = self.network.decode(tensors, coords.to(self.device), labels.to(self.device), masks, has_mask)

@@ -29,6 +29,9 @@ class HybridConfig:
         transformer_blocks: attention blocks at stride 16.
         embed_dim: channels of the image embedding, the prompt tokens and the decoder.
         skip_dims: channels of the stride-2 and stride-4 features that the decoder's up-scaling sees; (0, 0): as SAM 1.
+        dense_prior: a box without a mask also becomes a mask prompt, the soft ellipse in it (``ellipse_prior``), and
+            mask prompts reach the last up-scaling step at full resolution. The network starts from the best guess that
+            a box allows and learns what the image adds.
     """
 
     image_size: int = 128
@@ -37,6 +40,7 @@ class HybridConfig:
     transformer_blocks: int = 4
     embed_dim: int = 128
     skip_dims: tuple[int, int] = (16, 32)
+    dense_prior: bool = True
 
     def as_dict(self) -> dict:
         """Plain values for JSON."""
@@ -125,7 +129,7 @@ class HybridEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """[B, 1, S, S] in 0..1 -> ``embedding`` [B, D, S/8, S/8], ``skip2`` [B, ., S/2, S/2], ``skip4`` [B, ., S/4, S/4]."""
+        """[B, 1, S, S] in 0..1 -> ``embedding`` [B, D, S/8, S/8], ``skip2`` at S/2, ``skip4`` at S/4."""
         x2 = self.stem(self.standardise(image).contiguous(memory_format=torch.channels_last))
         x4 = self.stage4(x2)
         x8 = self.stage8(x4)
@@ -189,6 +193,24 @@ class PromptTokens(nn.Module):
         return tokens, torch.where(has_mask[:, None, None, None], dense, no_mask)
 
 
+def ellipse_prior(boxes: Tensor, side: int, size: int) -> Tensor:
+    """Soft ellipses in boxes as mask prompts.
+
+    Args:
+        boxes: [N, 4] x0, y0, x1, y1 in network pixels, pixel centres at whole numbers.
+        side: of the prompt, ``size / 2``.
+        size: of the network input.
+
+    Returns:
+        float32 [N, 1, side, side]; 3 in the middle, 0 on the ellipse, down to -6.9 outside.
+    """
+    steps = (torch.arange(side, device=boxes.device, dtype=boxes.dtype) + 0.5) * (size / side) - 0.5
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, ((boxes[:, 2:] - boxes[:, :2]) / 2).abs().clamp_min(0.5)
+    x = (steps[None] - centre[:, :1]) / half[:, :1]
+    y = (steps[None] - centre[:, 1:]) / half[:, 1:]
+    return (3 * (1 - x[:, None, :] ** 2 - y[:, :, None] ** 2)).clamp(-6.9, 3.0)[:, None]
+
+
 class MaskDecoder(nn.Module):
     """SAM's two-way mask decoder for many prompts on many images at once, with SAM 2's skips in the up-scaling."""
 
@@ -206,11 +228,21 @@ class MaskDecoder(nn.Module):
         self.norm4 = nn.GroupNorm(1, s4 or dim // 4)
         self.up2 = nn.ConvTranspose2d(s4 or dim // 4, s2 or dim // 8, 2, stride=2)
         self.refine = nn.Conv2d(s2 or dim // 8, s2 or dim // 8, 3, padding=1)
+        self.prompt_skip = nn.Conv2d(1, s2 or dim // 8, 3, padding=1) if config.dense_prior else None
+        if self.prompt_skip is not None:
+            nn.init.zeros_(self.prompt_skip.weight)
+            nn.init.zeros_(self.prompt_skip.bias)
         self.hypernetworks = nn.ModuleList(MLP(dim, dim, s2 or dim // 8, 3) for _ in range(self.masks))
         self.iou_head = MLP(dim, dim, self.masks, 3)
 
     def forward(
-        self, features: dict[str, Tensor], position: Tensor, tokens: Tensor, dense: Tensor, image_of: Tensor
+        self,
+        features: dict[str, Tensor],
+        position: Tensor,
+        tokens: Tensor,
+        dense: Tensor,
+        image_of: Tensor,
+        masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Masks of N prompts.
 
@@ -218,6 +250,7 @@ class MaskDecoder(nn.Module):
             features: from :class:`HybridEncoder`, B images.
             position: dense positional code.
             tokens: [N, T, D]; dense: [N, D, G, G]; image_of: [N] which image each prompt belongs to.
+            masks: [N, 1, S/2, S/2] mask prompts, 0 where there is none; None when no prompt has one.
 
         Returns:
             logits [N, 4, S/2, S/2] and predicted IoU [N, 4].
@@ -233,6 +266,8 @@ class MaskDecoder(nn.Module):
         x = self.up2(F.relu(self.norm4(x)))
         if "skip2" in features:
             x = x + features["skip2"][image_of]
+        if self.prompt_skip is not None and masks is not None:
+            x = x + self.prompt_skip(masks.clamp(-10, 10) / 5)
         x = F.relu(x)
         x = F.relu(x + self.refine(x))
         weights = torch.stack([net(hidden[:, 1 + i]) for i, net in enumerate(self.hypernetworks)], dim=1)
@@ -269,4 +304,5 @@ class HybridSam(nn.Module):
             image_of = torch.zeros(count, dtype=torch.long, device=device)
         tokens, dense = self.prompt_encoder(coords, labels, masks, has_mask)
         position = self.prompt_encoder.dense_position(features["embedding"].shape[-1])
-        return self.mask_decoder(features, position, tokens, dense, image_of)
+        shown = masks * has_mask[:, None, None, None] if bool(has_mask.any()) else None
+        return self.mask_decoder(features, position, tokens, dense, image_of, shown)

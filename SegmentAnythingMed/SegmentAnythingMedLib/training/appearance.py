@@ -51,6 +51,8 @@ def paint_labels(parts: np.ndarray, target: np.ndarray, rng: np.random.Generator
         means[inside] = np.clip(around + gap, 0, 1)
     lookup = means.astype(np.float32)
     image = lookup[parts]
+    if target.any():
+        image = _disturb(image, target, palette, rng)
     if rng.random() < 0.7:
         coarse = rng.standard_normal([int(rng.integers(6, 40))] * 2).astype(np.float32)
         texture = ndimage.zoom(coarse, parts.shape[0] / coarse.shape[0], order=1)[: parts.shape[0], : parts.shape[1]]
@@ -58,6 +60,23 @@ def paint_labels(parts: np.ndarray, target: np.ndarray, rng: np.random.Generator
         strength[values] = rng.uniform(0, 0.08, len(values))
         image = image + strength[parts] * texture
     return np.clip(ndimage.gaussian_filter(image, float(rng.uniform(0.3, 1.6))), 0, 1)
+
+
+def _disturb(image: np.ndarray, target: np.ndarray, palette: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Objects are not uniform: cores, spots and walls inside; borders that fade into the neighbour on one side."""
+    size = image.shape[0]
+    if rng.random() < 0.3:
+        coarse = rng.standard_normal([int(rng.integers(4, 14))] * 2).astype(np.float32)
+        spots = ndimage.zoom(coarse, size / coarse.shape[0], order=1)[:size, :size] > rng.uniform(0.5, 1.5)
+        depth = ndimage.distance_transform_edt(target)
+        spots &= depth > rng.uniform(0, 0.5) * depth.max()
+        image = np.where(spots, np.float32(palette[rng.integers(len(palette))]), image)
+    if rng.random() < 0.3:
+        outside = float(np.median(image[~target])) if not target.all() else 0.5
+        slope = ndimage.zoom(rng.standard_normal((3, 3)).astype(np.float32), size / 3, order=1)[:size, :size]
+        share = np.clip(0.5 + slope, 0, 1)
+        image = np.where(target, share * image + (1 - share) * outside, image)
+    return image.astype(np.float32)
 
 
 def degrade(image: np.ndarray, rng: np.random.Generator, synthetic: bool) -> np.ndarray:

@@ -223,4 +223,5 @@ def _finish(
     soft = _corners(volume.labels, positions, target) * ndimage.binary_dilation(mask, iterations=2)
     second = _second_target(labels, volume, soft if not empty else mask.astype(np.float32), rng)
     image = _image(volume, positions, mask if mask.any() else second > 0.5, rng)
-    return Sample(image, np.stack([soft, second]).astype(np.float32), previous, from_previous)
+    targets = np.clip(np.stack([soft, second]), 0, 1).astype(np.float32)
+    return Sample(image, targets, previous, from_previous)

@@ -1,7 +1,7 @@
 """One step of interactive training: prompt, predict, correct where it is wrong, predict again.
 
 The scheme is Algorithm 1 of MedicoSAM (Archit et al. 2025, section III; after Kirillov et al. 2023, appendix A) with
-true neighbouring-slice prompts beside boxes and points, and with empty targets that teach the predicted IoU to fall to zero.
+true neighbouring-slice prompts beside boxes and points, and with empty targets that teach the predicted IoU to fall.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from ..models.hybrid import BOX_FIRST, BOX_SECOND, PADDING, POINT_NEGATIVE, POINT_POSITIVE, HybridSam
+from ..models.hybrid import (
+    BOX_FIRST,
+    BOX_SECOND,
+    PADDING,
+    POINT_NEGATIVE,
+    POINT_POSITIVE,
+    HybridSam,
+    ellipse_prior,
+)
 from .crops import Sample
 
 MASK_STRENGTH = 6.907
@@ -83,6 +91,10 @@ def first_prompts(sample: Sample, rng: np.random.Generator) -> Prompted:
         box += np.array([-1, -1, 1, 1]) * (0.05 * extent + 0.5)
     box += rng.uniform(-1, 1, 4) * extent * rng.choice([0.0, 0.05, 0.1, 0.2], p=[0.2, 0.4, 0.3, 0.1])
     point = _inner_point(second, rng) if second.any() else np.array([size / 2, size / 2])
+    if not has_mask[0]:
+        # what inference does with a box alone: the ellipse in it is the first guess
+        masks[0] = ellipse_prior(torch.from_numpy(box[None]).float(), size // 2, size)[0].numpy()
+        has_mask[0] = True
     label = POINT_POSITIVE if second.any() else POINT_NEGATIVE
     coords = np.stack([box.reshape(2, 2), np.stack([point, np.zeros(2)])]).astype(np.float32)
     labels = np.array([[BOX_FIRST, BOX_SECOND], [label, PADDING]], dtype=np.int64)
