@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "SegmentAnythingMed
 from SegmentAnythingMedLib.models.hybrid import HybridConfig, HybridSam
 from SegmentAnythingMedLib.training.crops import cut_sample
 from SegmentAnythingMedLib.training.interactive import collate, first_prompts, training_step
+from SegmentAnythingMedLib.training.masses import mass_sample
 from SegmentAnythingMedLib.training.pool import PoolVolume, load_real, synthetic_volume
 
 HERE = Path(__file__).resolve().parent
@@ -41,11 +42,10 @@ DESIGNS = {
 class Crops(IterableDataset):
     """Endless training samples; sample ``n`` depends on the seed, ``n`` and the synthetic volumes in the pool."""
 
-    def __init__(
-        self, real: list[PoolVolume], weights: list[float], seed: int, start: int, size: int, synthetic_share: float
-    ) -> None:
+    def __init__(self, real: list[PoolVolume], weights: list[float], start: int, args: argparse.Namespace) -> None:
         self.real, self.weights = real, np.asarray(weights) / max(sum(weights), 1e-9)
-        self.seed, self.start, self.size, self.synthetic_share = seed, start, size, synthetic_share
+        self.seed, self.start, self.size = args.seed, start, args.size
+        self.synthetic_share, self.mass_share = args.synthetic_share, args.mass_share
 
     def __iter__(self):
         torch.set_num_threads(1)
@@ -67,7 +67,8 @@ class Crops(IterableDataset):
                     volume = volumes[rng.integers(len(volumes))]
                 else:
                     volume = self.real[rng.choice(len(self.real), p=self.weights)]
-                sample = cut_sample(volume, rng, self.size)
+                draw = mass_sample if rng.random() < self.mass_share else cut_sample
+                sample = draw(volume, rng, self.size)
             made += 1
             yield first_prompts(sample, rng)
 
@@ -180,7 +181,7 @@ def train(args: argparse.Namespace) -> None:
     settings = {**vars(args), "config": run.config.as_dict()}
     (run.folder / "config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     real, weights = load_data(args)
-    crops = Crops(real, weights, args.seed, run.step * args.batch, args.size, args.synthetic_share)
+    crops = Crops(real, weights, run.step * args.batch, args)
     prefetch = 4 if args.workers else None
     loader = DataLoader(
         crops, batch_size=args.batch, num_workers=args.workers, collate_fn=collate, prefetch_factor=prefetch
@@ -244,6 +245,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--design", choices=list(DESIGNS), default="prior")
     parser.add_argument("--synthetic-share", type=float, default=0.4)
+    parser.add_argument("--mass-share", type=float, default=0.35, help="part of the crops with a painted mass")
     parser.add_argument("--save-minutes", type=float, default=3)
     parser.add_argument("--init", help="start from the averaged weights of another run; what is new starts fresh")
     parser.add_argument("--export", help="write the averaged weights of the run to this file and stop")

@@ -51,7 +51,8 @@ class Plane:
         return self.origin[:, None, None] + mm / self.spacing[:, None, None]
 
 
-def _gather(array: np.ndarray, positions: np.ndarray) -> np.ndarray:
+def gather(array: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Nearest samples of an array [K, J, I] at positions [3, ...]; beyond the edge the edge is repeated."""
     index = [np.clip(np.rint(p).astype(np.int32), 0, n - 1) for p, n in zip(positions, array.shape, strict=True)]
     return array[index[0], index[1], index[2]]
 
@@ -61,10 +62,10 @@ def nearest(volume: PoolVolume, positions: np.ndarray) -> np.ndarray:
     inside = np.ones(positions.shape[1:], dtype=bool)
     for p, n in zip(positions, volume.labels.shape, strict=True):
         inside &= (p > -0.5) & (p < n - 0.5)
-    return np.where(inside, _gather(volume.labels, positions), 0)
+    return np.where(inside, gather(volume.labels, positions), 0)
 
 
-def _corners(array: np.ndarray, positions: np.ndarray, value: int | None) -> np.ndarray:
+def trilinear(array: np.ndarray, positions: np.ndarray, value: int | None) -> np.ndarray:
     """Trilinear samples of an array, or of (array == value)."""
     low = [np.clip(np.floor(p), 0, n - 1).astype(np.int32) for p, n in zip(positions, array.shape, strict=True)]
     high = [np.minimum(i + 1, n - 1) for i, n in zip(low, array.shape, strict=True)]
@@ -80,7 +81,7 @@ def _corners(array: np.ndarray, positions: np.ndarray, value: int | None) -> np.
     return out
 
 
-def _basis(volume: PoolVolume, rng: np.random.Generator) -> np.ndarray:
+def random_basis(volume: PoolVolume, rng: np.random.Generator) -> np.ndarray:
     """A random plane: rows u, v, n along (K, J, I)."""
     if volume.oblique and rng.random() < 0.25:
         return np.linalg.qr(rng.standard_normal((3, 3)))[0]
@@ -149,8 +150,8 @@ def _warp(positions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _image(volume: PoolVolume, positions: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if volume.image is None or rng.random() < 0.25:
-        return degrade(paint_labels(_gather(volume.parts, positions), target, rng), rng, synthetic=True)
-    grey = _corners(volume.image, positions, None)
+        return degrade(paint_labels(gather(volume.parts, positions), target, rng), rng, synthetic=True)
+    grey = trilinear(volume.image, positions, None)
     return degrade(window_real(grey, volume.modality, volume.percentiles, rng), rng, synthetic=False)
 
 
@@ -171,7 +172,7 @@ def cut_sample(volume: PoolVolume, rng: np.random.Generator, size: int = 128) ->
     target = int(rng.choice(volume.targets, p=weights / weights.sum()))
     places = volume.voxels[target]
     origin = places[rng.integers(len(places))] + (rng.uniform(-0.4, 0.4, 3) if volume.oblique else 0)
-    plane = Plane(volume, origin, _basis(volume, rng))
+    plane = Plane(volume, origin, random_basis(volume, rng))
     axis_step = float(np.abs(plane.basis[2]) @ plane.spacing)
     step = axis_step * (rng.integers(1, 3) if not volume.oblique else rng.uniform(0.7, 4.0))
     spread = _spread(plane, target)
@@ -220,7 +221,7 @@ def _finish(
             previous = mask
         if not previous.any():
             return None
-    soft = _corners(volume.labels, positions, target) * ndimage.binary_dilation(mask, iterations=2)
+    soft = trilinear(volume.labels, positions, target) * ndimage.binary_dilation(mask, iterations=2)
     second = _second_target(labels, volume, soft if not empty else mask.astype(np.float32), rng)
     image = _image(volume, positions, mask if mask.any() else second > 0.5, rng)
     targets = np.clip(np.stack([soft, second]), 0, 1).astype(np.float32)
