@@ -1,0 +1,286 @@
+"""Whole jobs as Python functions: what the command line, Slicer and a server have in common.
+
+    volume + prompts + model -> labels on the volume's grid, with the reason of every slice
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import Cancelled, DeviceError, PromptError
+from ..progress import Progress
+from ..prompts.resolve import resolve
+from ..prompts.seeds import ObjectSeeds
+from ..prompts.volume_prompts import Prompt, VolumePrompts
+from ..propagation import records
+from ..propagation.records import Propagation, SliceRecord
+from ..propagation.settings import PropagationSettings
+from ..space.intensity import IntensityMapping, estimate_mapping
+from ..space.planes import SliceStack
+from ..space.volume import Volume
+
+if TYPE_CHECKING:  # prompts and settings are checked before torch is imported
+    from ..engine.features import FeatureCache
+    from ..engine.session import Counters, Session
+    from ..models.interface import PromptableModel
+
+NOT_PROPAGATED = "not propagated"
+"""End of an object that was segmented on its prompted slices only."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something the user should know.
+
+    Attributes:
+        source: ``image``, ``intensity``, ``model``, ``prompts``, ``propagation``, ``output`` or ``job``.
+        text: one or two sentences.
+        object: whom it concerns, or None.
+    """
+
+    source: str
+    text: str
+    object: str | None = None
+
+    def __str__(self) -> str:
+        return self.text if self.object is None else f"{self.object}: {self.text}"
+
+
+CANCELLED = Remark("job", "Cancelled: the masks are what was finished before.")
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What :func:`segment_volume` returns.
+
+    Attributes:
+        labels: uint8 or uint16 [K, J, I] on the volume's grid; 0 is background.
+        values: object -> its label, 1, 2, ... in the order of the prompts.
+        results: object -> masks and records.
+        seeds: object -> prompts on slices.
+        prompts: as given.
+        stack: the slices.
+        mapping: intensities.
+        settings: of the propagation.
+        propagated: False if only prompted slices were segmented.
+        model: the model that was used.
+        counters: encodes, decodes and their times.
+        remarks: everything the user should know.
+        completed: False after a cancel.
+        seconds: wall time by step (``model``, ``segment``).
+    """
+
+    labels: np.ndarray
+    values: dict[str, int]
+    results: dict[str, Propagation]
+    seeds: dict[str, ObjectSeeds]
+    prompts: VolumePrompts
+    stack: SliceStack
+    mapping: IntensityMapping
+    settings: PropagationSettings
+    propagated: bool
+    model: PromptableModel
+    counters: Counters
+    remarks: tuple[Remark, ...]
+    completed: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def volume(self) -> Volume:
+        """What was segmented."""
+        return self.stack.volume
+
+    def millilitres(self, name: str) -> float:
+        """Volume of an object in ``labels``."""
+        return int(np.count_nonzero(self.labels == self.values[name])) * self.volume.voxel_ml
+
+
+def segment_volume(
+    volume: Volume,
+    prompts: VolumePrompts | Sequence[Prompt],
+    model: PromptableModel | str | os.PathLike[str] = "built-in",
+    *,
+    device: str = "auto",
+    axis: str = "auto",
+    window: str | IntensityMapping = "auto",
+    settings: PropagationSettings | None = None,
+    propagate: bool = True,
+    progress: Progress | None = None,
+    cache: FeatureCache | None = None,
+) -> Segmentation:
+    """Segment one or several objects of a volume from prompts.
+
+    Prompts and settings are checked before the model is opened. Where objects overlap, the later one wins.
+
+    Args:
+        volume: never modified.
+        prompts: for several objects, or a list of prompts for one.
+        model: an open model, or a name or path for ``load_model``.
+        device: for a model given by name: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        axis: voxel axis of the slices: ``k``, ``j``, ``i``, ``auto``.
+        window: intensity mapping, see ``estimate_mapping``.
+        settings: of the propagation; defaults when None.
+        propagate: False segments the prompted slices only.
+        progress: told of every step; after its ``cancel`` what is done is returned with ``completed`` False.
+        cache: of features, to share between calls.
+
+    Raises:
+        PromptError: ``prompt.*``; ``prompt.no_mask`` when the model found none of the objects.
+        InputError: ``option.*``.
+        ModelError: ``model.*``, ``checkpoint.*``.
+        DeviceError: ``device.*``; ``device.memory`` when the memory of the machine or the GPU is not enough.
+        Cancelled: when there is nothing to keep yet.
+    """
+    progress, settings = progress or Progress(), settings or PropagationSettings()
+    prompts = prompts if isinstance(prompts, VolumePrompts) else VolumePrompts.single(prompts)
+    stack = SliceStack(volume, axis)
+    seeds = resolve(prompts, stack)
+    if not isinstance(window, IntensityMapping):
+        progress.start("Reading intensities")
+        window = estimate_mapping(volume, window)
+    begun = time.perf_counter()
+    model = _opened(model, device, progress)
+    seconds = {"model": time.perf_counter() - begun}
+    from ..engine.session import Session
+
+    session = Session(volume, model, axis=stack.axis, window=window, cache=cache)
+    begun = time.perf_counter()
+    results = _run(session, seeds, settings, propagate, progress)
+    completed = all(result.completed for result in results.values())
+    _check_found(results, completed)
+    labels, values, remarks = combine(results, stack)
+    seconds["segment"] = time.perf_counter() - begun
+    remarks = (*_remarks(session, seeds, results), *remarks, *([] if completed else [CANCELLED]))
+    return Segmentation(
+        labels, values, results, seeds, prompts, session.stack, window, settings, propagate, model, session.counters,
+        remarks, completed, seconds,
+    )  # fmt: skip
+
+
+def _opened(model: PromptableModel | str | os.PathLike[str], device: str, progress: Progress) -> PromptableModel:
+    progress.check()
+    if not isinstance(model, (str, os.PathLike)):
+        return model
+    progress.start("Opening the model")
+    from ..models.catalog import load_model
+
+    return load_model(model, device)
+
+
+def _run(
+    session: Session,
+    seeds: Mapping[str, ObjectSeeds],
+    settings: PropagationSettings,
+    propagate: bool,
+    progress: Progress,
+) -> dict[str, Propagation]:
+    from ..propagation.walk import propagate_objects
+
+    try:
+        if propagate:
+            return propagate_objects(session, seeds, settings, progress)
+        progress.start("Segmenting", sum(len(one.seeds) for one in seeds.values()))
+        return {name: _prompted_only(session, one, progress) for name, one in seeds.items()}
+    except MemoryError:
+        raise _out_of_memory("The machine") from None
+    except RuntimeError as error:  # torch has a class for the GPU only
+        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+            raise _out_of_memory("The GPU" if "CUDA" in str(error) else "The machine") from None
+        raise
+
+
+def _out_of_memory(who: str) -> DeviceError:
+    return DeviceError(
+        "device.memory",
+        f"{who} has too little free memory for this model and image; close other programs, choose a smaller model, or "
+        "use --device cpu.",
+    )
+
+
+def _prompted_only(session: Session, seeds: ObjectSeeds, progress: Progress) -> Propagation:
+    """Masks of the prompted slices, without a walk; a cancel keeps what is done."""
+    masks: dict[int, np.ndarray] = {}
+    found: dict[int, SliceRecord] = {}
+    notes, completed = list(seeds.notes), True
+    for index, prompts in sorted(seeds.seeds.items()):
+        if progress.cancelled:
+            completed = False
+            break
+        if index in seeds.drawn and prompts.mask is not None:
+            mask = np.array(prompts.mask, dtype=bool)
+            found[index] = SliceRecord(index, records.DRAWN, area=int(np.count_nonzero(mask)))
+        else:
+            answer = session.predict(index, prompts)
+            mask = answer.mask
+            reason = records.SEED if mask.any() else records.STOPPED_ABSENT
+            area = int(np.count_nonzero(mask))
+            found[index] = SliceRecord(index, reason, area=area, predicted_iou=float(answer.predicted_iou))
+        if mask.any():
+            masks[index] = mask
+        else:
+            notes.append(f"The model found nothing for the prompts on slice {index}.")
+        progress.advance()
+    return Propagation(
+        session.count, session.shape, masks, found, min(masks, default=None), max(masks, default=None),
+        NOT_PROPAGATED, NOT_PROPAGATED, completed, tuple(notes),
+    )  # fmt: skip
+
+
+def _check_found(results: Mapping[str, Propagation], completed: bool) -> None:
+    if any(result.masks for result in results.values()):
+        return
+    if not completed:
+        raise Cancelled("Cancelled before anything was finished; nothing was written.")
+    slices = sorted({index for result in results.values() for index in result.records})
+    raise PromptError(
+        "prompt.no_mask",
+        f"The model found no object for the prompts on slice {', '.join(map(str, slices[:9]))}. Nothing was changed; "
+        "move the prompt or add a point or a box.",
+    )
+
+
+def combine(
+    results: Mapping[str, Propagation], stack: SliceStack
+) -> tuple[np.ndarray, dict[str, int], tuple[Remark, ...]]:
+    """Masks of several objects as one label volume.
+
+    Returns:
+        labels uint8 (uint16 beyond 255 objects) [K, J, I]; object -> label, 1, 2, ...; a remark for every object that
+        lost voxels to a later one.
+    """
+    labels = np.zeros(stack.volume.shape, dtype=np.uint8 if len(results) < 256 else np.uint16)
+    values = {name: n for n, name in enumerate(results, 1)}
+    lost: dict[int, int] = {}
+    for name, result in results.items():
+        for index, mask in result.masks.items():
+            plane = stack.mask_slice(labels, index)
+            for value, count in zip(*np.unique(plane[mask], return_counts=True), strict=True):
+                lost[int(value)] = lost.get(int(value), 0) + int(count)
+            plane[mask] = values[name]
+    remarks = tuple(
+        Remark("output", f"{lost[value]} voxels also belong to a later object, which got them.", name)
+        for name, value in values.items()
+        if lost.get(value)
+    )
+    return labels, values, remarks
+
+
+def _remarks(
+    session: Session, seeds: Mapping[str, ObjectSeeds], results: Mapping[str, Propagation]
+) -> tuple[Remark, ...]:
+    found = [Remark("image", note) for note in session.volume.notes]
+    found += [Remark("intensity", note) for note in session.mapping.notes]
+    found += [Remark("model", note) for note in getattr(session.model, "notes", ())]
+    for name, result in results.items():
+        who = name if len(results) > 1 else None
+        given = seeds[name].notes
+        found += [Remark("prompts", note, who) for note in given]
+        # a propagation repeats the notes of its seeds
+        found += [Remark("propagation", note, who) for note in result.notes if note not in given]
+    return tuple(found)
