@@ -1,5 +1,20 @@
 """Promptable segmentation of medical volumes: a prompt on a slice becomes a volume of masks.
 
+One box on slice 14 of the CT that comes with the library, from the root of the checkout:
+
+    >>> from SegmentAnythingMedLib import Session, SlicePrompts, load_model, load_volume, propagate, save_mask
+    >>> volume = load_volume("SegmentAnythingMed/Resources/SampleData/CTPelvisBladder/ct.nii.gz")
+    >>> session = Session(volume, load_model("built-in", device="cpu"))
+    >>> bladder = propagate(session, {14: SlicePrompts(box=(121.5, 54.5, 188.5, 111.5))})
+    >>> bladder.records[14].reason, bladder.records[15].reason
+    ('seed', 'forward')
+    >>> bladder.lower < 14 < bladder.upper
+    True
+    >>> save_mask(bladder.stack(), volume, "bladder.nii.gz")
+
+The slices of this volume run along K, so that ``stack()`` is the mask [K, J, I]. For other axes, several objects,
+prompts in millimetres and a report there is :func:`SegmentAnythingMedLib.apps.pipelines.segment_volume`.
+
 The names below are the library's front door. Each is imported when it is first used, so that ``import
 SegmentAnythingMedLib`` needs nothing but the standard library: 3D Slicer does so long before torch is installed.
 """
