@@ -66,6 +66,30 @@ def test_propagation_encodes_what_it_visits_and_a_second_run_nothing(model):
     assert np.array_equal(before, volume.voxels)
 
 
+def test_pixels_tell_where_the_object_ends_and_nothing_is_encoded_for_it(model):
+    volume, mask = ball()
+    session = Session(volume, model)
+    assert session.goes_on(mask[12], 12, 15)
+    assert not session.goes_on(mask[12], 12, 1)
+    assert session.counters.encodes == 0
+
+
+def test_features_know_only_the_pixels_that_the_model_was_shown(model):
+    volume, mask = ball()
+    cache = FeatureCache()
+    first = Session(volume, model, cache=cache)
+    prompts = SlicePrompts(box=box_of(mask[12]))
+    first.predict(12, prompts)
+    for place, encodes in (((12, 2, 2), 0), ((12, 60, 60), 1)):
+        changed = volume.voxels.copy()
+        changed[place] += 50
+        edited = Session(
+            Volume(changed, volume.affine, modality="MR"), model, cache=cache, window=first.mapping
+        )
+        edited.predict(12, prompts)
+        assert edited.counters.encodes == encodes
+
+
 def test_two_sessions_share_a_cache_and_a_fresh_one_repeats_the_result(model):
     volume, mask = ball()
     prompts = {12: SlicePrompts(box=box_of(mask[12]))}

@@ -39,7 +39,9 @@ class SlicePredictor(Protocol):
         slice_spacing: distance of slices in mm.
 
     An optional attribute ``key`` (str) names volume, axis, model and preprocessing; results are only reused between
-    predictors of the same key.
+    predictors of the same key. An optional method ``goes_on(mask, index, beyond) -> bool`` says from the pixels alone
+    whether the object under ``mask`` of slice ``index`` seems to be on slice ``beyond`` too: a walk whose last slice
+    was refused looks ahead only then.
     """
 
     count: int

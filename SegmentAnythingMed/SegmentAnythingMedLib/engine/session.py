@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from ..errors import PromptError, SegmentAnythingMedError
 from ..models.frame import Region
 from ..models.interface import PromptableModel, SliceFeatures, SlicePrediction
 from ..progress import Progress
+from ..prompts.projection import mask_bounds
 from ..prompts.types import SlicePrompts
 from ..space.intensity import IntensityMapping, estimate_mapping
 from ..space.planes import SliceStack
 from ..space.volume import Volume
+from .appearance import RING_PX, seems_to_go_on
 from .features import FeatureCache, feature_key, slice_key
 from .point_search import find_object
 from .predictor import SliceResult
@@ -50,12 +52,6 @@ class Counters:
     encode_s: float = 0.0
     decode_s: float = 0.0
     prepare_s: float = 0.0
-
-
-@dataclass
-class _Slice:
-    key: str | None = None
-    regions: list[Region] = field(default_factory=list)
 
 
 class Session:
@@ -99,7 +95,7 @@ class Session:
         self.cache = FeatureCache() if cache is None else cache
         self.reuse_regions = reuse_regions
         self.counters = Counters()
-        self._slices: dict[int, _Slice] = {}
+        self._shown: dict[int, dict[Region | None, str]] = {}  # slice -> region -> content hash of its pixels
         self._lock = threading.RLock()
         self._closed = False
         self.key = uuid.uuid4().hex
@@ -114,7 +110,7 @@ class Session:
         """Forget the features kept in memory; the session answers no more prompts."""
         with self._lock:
             self._closed = True
-            self._slices.clear()
+            self._shown.clear()
             self.cache.clear()
 
     def encode(self, indices: range | list[int], progress: Progress | None = None) -> int:
@@ -143,13 +139,11 @@ class Session:
                 raise SegmentAnythingMedError("session.closed", "The session was closed; open a new one.")
             begun = time.perf_counter()
             image = self.stack.image(index)
-            known = self._slices.setdefault(index, _Slice())
-            if known.key is None:
-                known.key = slice_key(image)
             frame = self.model.frame(self.shape, self.pixel_spacing, region)
-            key = feature_key(known.key, self.model.info, frame, self.mapping.describe())
-            if region is not None and region not in known.regions:
-                known.regions.append(region)
+            shown = self._shown.setdefault(index, {})
+            if region not in shown:
+                shown[region] = slice_key(frame.visible(image))
+            key = feature_key(shown[region], self.model.info, frame, self.mapping.describe())
             found = self.cache.get(key)
             if found is not None:
                 self.counters.prepare_s += time.perf_counter() - begun
@@ -190,6 +184,17 @@ class Session:
     def candidates(self, index: int, prompts: SlicePrompts) -> list[SessionResult]:
         """SAM's three candidate masks for the prompts, best predicted IoU first; see :meth:`predict`."""
         return self._ranked(index, prompts, False, None, True)
+
+    def goes_on(self, mask: np.ndarray, index: int, beyond: int) -> bool:
+        """Whether the object under a mask of slice ``index`` seems to be on slice ``beyond`` too; encodes nothing.
+
+        See :func:`~SegmentAnythingMedLib.engine.appearance.seems_to_go_on`.
+        """
+        row0, row1, col0, col1 = mask_bounds(mask)
+        margin = RING_PX + 1
+        around = np.s_[max(row0 - margin, 0) : row1 + margin, max(col0 - margin, 0) : col1 + margin]
+        here, there = (self.mapping.apply(self.stack.image(n)[around]) for n in (index, beyond))
+        return seems_to_go_on(here, mask[around], there)
 
     def _ranked(
         self, index: int, prompts: SlicePrompts, propagated: bool, previous: SessionResult | None, want_all: bool
@@ -235,13 +240,11 @@ class Session:
 
     def _region(self, index: int, box: tuple[float, float, float, float]) -> Region | None:
         wanted = choose_region(self.model, box, self.shape, self.pixel_spacing)
-        known = self._slices.get(index)
-        if wanted is None or known is None or wanted in known.regions or not self.reuse_regions:
+        known = self._shown.get(index, {})
+        if wanted is None or wanted in known or not self.reuse_regions:
             return wanted
-        for region in known.regions:
-            if still_fits(region, box, self.pixel_spacing):
-                return region
-        return wanted
+        fitting = (region for region in known if region is not None and still_fits(region, box, self.pixel_spacing))
+        return next(fitting, wanted)
 
     def _decode(
         self, index: int, region: Region | None, prompts: SlicePrompts, mask_input: np.ndarray | None, several: bool

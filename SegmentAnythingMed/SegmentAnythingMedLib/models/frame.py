@@ -100,11 +100,19 @@ class Frame:
             axis=1,
         )
 
+    def visible(self, image: np.ndarray) -> np.ndarray:
+        """The pixels of the slice that the region shows, as a view; not empty even where it lies beside the slice."""
+        region, (height, width) = self.region, self.slice_shape
+        row0, col0 = min(max(region.row0, 0), height - 1), min(max(region.col0, 0), width - 1)
+        return image[row0 : max(region.row1, row0 + 1), col0 : max(region.col1, col0 + 1)]
+
     def crop(self, image: np.ndarray) -> np.ndarray:
         """Pixels of the region, [h, w] or [h, w, C]; over the slice's edge the nearest pixel is repeated."""
         region, (height, width) = self.region, self.slice_shape
         if (region.row0, region.col0, region.row1, region.col1) == (0, 0, height, width):
             return image
+        if region.row0 >= 0 and region.col0 >= 0 and region.row1 <= height and region.col1 <= width:
+            return image[region.row0 : region.row1, region.col0 : region.col1]
         rows = np.clip(np.arange(region.row0, region.row1), 0, height - 1)
         cols = np.clip(np.arange(region.col0, region.col1), 0, width - 1)
         return image[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1][np.ix_(rows - rows[0], cols - cols[0])]

@@ -39,7 +39,8 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
     """Fill ``run`` from the slice beside the seed outward.
 
     Every slice is prompted from the last accepted mask. A refused slice is jumped over while ``patience`` lasts and
-    the object has not tapered; when the walk goes on behind it, it is filled with the shape between its neighbours.
+    the object has not tapered and the pixels behind it do not speak against it; when the walk goes on there, it is
+    filled with the shape between its neighbours.
     """
     settings = terms.settings
     direction = records.FORWARD if course.step > 0 else records.BACKWARD
@@ -55,8 +56,10 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
         if not record.accepted:
             run.records[index] = record
             refused.append(record)
+            if len(refused) > settings.patience or index + course.step == course.barrier:
+                break
             tapered = np.count_nonzero(last) < settings.taper * largest
-            if tapered or len(refused) > settings.patience:
+            if tapered or not _worth_a_look(terms, last, last_index, index + course.step):
                 break
             continue
         _bridge(run, refused, last_index, last, index, result.mask, terms)
@@ -65,6 +68,11 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
         run.accept(replace(record, components=len(parts), note=_change(before, len(parts))), result.mask)
         last, last_index, largest = result.mask, index, max(largest, record.area)
     run.end = refused[0].reason if refused else course.reason
+
+
+def _worth_a_look(terms: Terms, last: np.ndarray, last_index: int, beyond: int) -> bool:
+    """False when the slice behind a refused one visibly lacks the object: it would be encoded for nothing."""
+    return terms.goes_on is None or terms.goes_on(last, last_index, beyond)
 
 
 def _bridge(

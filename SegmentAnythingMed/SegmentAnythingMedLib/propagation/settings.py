@@ -36,7 +36,8 @@ class PropagationSettings:
         patience: consecutive rejected slices that are tolerated; the walk tries the next slice with the last accepted
             mask and fills what it jumped over.
         taper: no look-ahead once the last accepted area is below this part of the largest one: an object that has
-            shrunk has come to its end, and a further slice would be encoded for nothing. 0 always looks ahead.
+            shrunk has come to its end, and a further slice would be encoded for nothing. 0 looks ahead whatever the
+            size. (There is no look-ahead either onto a slice whose pixels lack the object: ``Session.goes_on``.)
         box_extension: margin of the projected box; below 1 a fraction of its sides, from 1 on pixels.
         box_extension_mm: smallest margin in mm; None is half the slice spacing.
         limits: first and last slice that may be touched, inclusive; None is all.

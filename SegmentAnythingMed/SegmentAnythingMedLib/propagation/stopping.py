@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +27,25 @@ class Terms:
         shape: (rows, columns).
         pixel_spacing: (row, column) in mm.
         slice_spacing: mm.
+        goes_on: the predictor's method of that name, or None.
     """
 
     settings: PropagationSettings
     shape: tuple[int, int]
     pixel_spacing: tuple[float, float]
     slice_spacing: float
+    goes_on: Callable[[np.ndarray, int, int], bool] | None = None
 
     @classmethod
     def of(cls, settings: PropagationSettings, predictor: SlicePredictor) -> Terms:
         """Terms for the slices of a predictor."""
-        return cls(settings, tuple(predictor.shape), tuple(predictor.pixel_spacing), float(predictor.slice_spacing))
+        return cls(
+            settings,
+            tuple(predictor.shape),
+            tuple(predictor.pixel_spacing),
+            float(predictor.slice_spacing),
+            getattr(predictor, "goes_on", None),
+        )
 
     @property
     def min_margin_px(self) -> tuple[float, float]:
