@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from SegmentAnythingMedLib.models.embedded import load_embedded
 from SegmentAnythingMedLib.models.hybrid import BOX_FIRST, PADDING, HybridConfig, HybridSam
 from SegmentAnythingMedLib.training.crops import cut_sample
@@ -20,6 +21,7 @@ from SegmentAnythingMedLib.training.interactive import (
     training_step,
     true_iou,
 )
+from SegmentAnythingMedLib.training.masses import mass_sample
 from SegmentAnythingMedLib.training.pool import PoolVolume, partition, synthetic_volume
 
 
@@ -67,18 +69,43 @@ def test_neighbour_masks_are_near_the_target():
 
 
 def test_a_real_image_shows_through():
-    image = np.zeros((20, 40, 40), dtype=np.int16)
-    labels = np.zeros_like(image, dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    image = (100 + rng.normal(0, 20, (20, 40, 40))).astype(np.int16)
+    labels = np.zeros(image.shape, dtype=np.uint8)
     labels[5:15, 10:30, 12:28] = 7
     image[labels == 7] = 300
     volume = PoolVolume("box", image, labels, partition(image, labels), (1, 1, 3), "MR", [7], oblique=False)
-    rng = np.random.default_rng(0)
     bright = []
     while len(bright) < 30:
         sample = cut_sample(volume, rng, 64)
         if sample is not None and (sample.targets[0] > 0.9).any() and not (sample.targets[0] > 0.9).all():
             bright.append(sample.image[sample.targets[0] > 0.9].mean() - sample.image[sample.targets[0] < 0.1].mean())
     assert np.mean(np.abs(bright) > 0.2) > 0.6
+
+
+def test_painted_masses_are_visible_where_they_are_said_to_be():
+    volume = synthetic_volume(3, size=48)
+    rng = np.random.default_rng(0)
+    ends = seen = 0
+    contrasts = []
+    while seen < 80:
+        sample = mass_sample(volume, rng, 64)
+        if sample is None:
+            continue
+        seen += 1
+        target = sample.targets[0] > 0.5
+        assert sample.previous.any()
+        if not target.any():
+            ends += 1
+            assert sample.from_previous
+            continue
+        area, before = target.sum(), sample.previous.sum()
+        assert (target & sample.previous).sum() > 0.5 * min(area, before)
+        near = ndimage.binary_dilation(target, iterations=6) & ~ndimage.binary_dilation(target, iterations=2)
+        if near.any():
+            contrasts.append(abs(np.median(sample.image[target]) - np.median(sample.image[near])))
+    assert 2 <= ends <= 25
+    assert np.median(contrasts) > 0.08
 
 
 def test_first_prompts_hold_the_object():

@@ -41,7 +41,7 @@ def paint_labels(parts: np.ndarray, target: np.ndarray, rng: np.random.Generator
     values = np.unique(parts)
     palette = rng.random(int(rng.integers(3, 8)))
     means = palette[rng.integers(len(palette), size=256)] + rng.normal(0, 0.03, 256)
-    if target.any() and rng.random() < 0.92:
+    if target.any() and rng.random() < 0.8:
         inside = np.bincount(parts[target], minlength=256).argmax()
         ring = ndimage.binary_dilation(target, iterations=3) & ~target
         around = np.median(means[parts[ring]]) if ring.any() else 0.5

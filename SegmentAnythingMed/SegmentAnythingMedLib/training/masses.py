@@ -58,7 +58,8 @@ def paint_mass(image: np.ndarray, depth: np.ndarray, radius: float, rng: np.rand
     inside = depth > 0
     ring = (depth > -max(3.0, 0.3 * radius)) & ~inside
     around = float(image[ring].mean()) if ring.any() else float(image.mean())
-    contrast = rng.uniform(0.06, 0.55) * (1 if rng.random() < 0.55 else -1)
+    faint = rng.random() < 0.35  # where nothing is to be seen, the prompt's shape is the best answer
+    contrast = rng.uniform(*((0.0, 0.1) if faint else (0.06, 0.55))) * (1 if rng.random() < 0.55 else -1)
     level = np.clip(around + contrast, 0, 1)
     keep = rng.uniform(0, 0.6) if rng.random() < 0.6 else 0.0  # how much of the tissue below shines through
     body = level + keep * (image - around) + rng.uniform(0, 0.06) * smooth_field(rng, size, int(rng.integers(8, 40)))
