@@ -189,8 +189,16 @@ class TestRegions:
         assert abs(region.height * 2.0 - region.width) <= 2.0
         assert 1.7 * 20 <= region.width <= 2.2 * 20
 
-    def test_nearly_equal_boxes_share_a_region(self):
-        assert square((50.0, 50.0), 60.0, (1, 1)) == square((50.6, 49.6), 60.5, (1, 1))
+    @pytest.mark.parametrize("centre", [(50.0, 40.0), (50.5, 40.3), (49.6, 40.9)])
+    def test_a_moved_or_flipped_slice_gets_the_same_region(self, centre):
+        x, y = centre
+        region = square((x, y), 60.0, (2.0, 1.0))
+        moved = square((x - 7, y + 4), 60.0, (2.0, 1.0))
+        assert moved == Region(region.row0 + 4, region.col0 - 7, region.row1 + 4, region.col1 - 7)
+        flipped = square((99 - x, 79 - y), 60.0, (2.0, 1.0))
+        assert flipped == Region(80 - region.row1, 100 - region.col1, 80 - region.row0, 100 - region.col0)
+        turned = square((y, x), 60.0, (1.0, 2.0))
+        assert turned == Region(region.col0, region.row0, region.col1, region.row1)
 
     def test_an_old_region_is_kept_while_it_fits(self):
         region = Region(0, 0, 60, 60)

@@ -2,7 +2,8 @@
 
 Two kinds of model, one rule each. A model that *uses regions* always sees a square about ``SIDE`` times the object. A
 whole-slice model is shown a square of four times the object when the object would be tiny at network scale (spec of the
-engine, "small-object zoom"). Regions are snapped to a coarse grid, so that nearly equal prompts share features.
+engine, "small-object zoom"). Nearly equal prompts share a region because an old one is kept while it fits; regions are
+not snapped to a grid, so that a flipped or cropped copy of a slice gets the same region of the same object.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ def extent_of(prompts: SlicePrompts) -> Box | None:
 
 
 def square(centre: tuple[float, float], side_mm: float, pixel_spacing: tuple[float, float]) -> Region:
-    """Region of ``side_mm`` around (x, y), snapped: sides to steps of 8 %, centres to sixteenths of the side."""
+    """Region of ``side_mm`` around (x, y): whole pixels, rounded outward; the side grows in steps of 8 %."""
     side_mm = 1.08 ** math.ceil(math.log(side_mm) / math.log(1.08) - 1e-6)
-    rows, cols = max(2, round(side_mm / pixel_spacing[0])), max(2, round(side_mm / pixel_spacing[1]))
-    step_x, step_y = max(1, cols // 16), max(1, rows // 16)
-    x, y = round((centre[0] + 0.5) / step_x) * step_x, round((centre[1] + 0.5) / step_y) * step_y
-    return Region(y - rows // 2, x - cols // 2, y - rows // 2 + rows, x - cols // 2 + cols)
+    rows, cols = (max(1.0, side_mm / 2 / spacing) for spacing in pixel_spacing)
+    x, y = centre[0] + 0.5, centre[1] + 0.5
+    row0, col0 = math.floor(y - rows + 1e-6), math.floor(x - cols + 1e-6)
+    return Region(row0, col0, math.ceil(y + rows - 1e-6), math.ceil(x + cols - 1e-6))
 
 
 def longest_mm(box: Box, pixel_spacing: tuple[float, float]) -> float:

@@ -25,6 +25,7 @@ from ..space.planes import SliceStack
 from ..space.volume import Volume
 from .appearance import RING_PX, seems_to_go_on
 from .features import FeatureCache, feature_key, slice_key
+from .orientation import Orientation
 from .point_search import find_object
 from .predictor import SliceResult
 from .regions import choose_region, extent_of, still_fits
@@ -36,7 +37,7 @@ class SessionResult(SliceResult):
 
     Attributes:
         low_res_logits: float32 [h, w] of the chosen mask, in the geometry of ``region``.
-        region: what the model was shown; None is the whole slice.
+        region: what the model was shown, in pixels of the shown slice (``orientation``); None is the whole slice.
     """
 
     low_res_logits: np.ndarray | None = None
@@ -70,6 +71,7 @@ class Session:
         stack: the slices.
         mapping: intensity mapping in use.
         count, shape, pixel_spacing, slice_spacing: of the stack (``SlicePredictor``).
+        orientation: how slices are turned before the model sees them; prompts and masks stay in stored pixels.
         key: of this session: an edited propagation reuses its own earlier results only.
         counters: number and time of encodes and decodes.
 
@@ -92,6 +94,8 @@ class Session:
         self.mapping = window if isinstance(window, IntensityMapping) else estimate_mapping(volume, window)
         self.count, self.shape = self.stack.count, self.stack.shape
         self.pixel_spacing, self.slice_spacing = self.stack.pixel_spacing, self.stack.slice_spacing
+        self.orientation = Orientation.of(self.stack)
+        self._shape, self._spacing = map(self.orientation.pair, (self.shape, self.pixel_spacing))  # as shown
         self.cache = FeatureCache() if cache is None else cache
         self.reuse_regions = reuse_regions
         self.counters = Counters()
@@ -129,7 +133,7 @@ class Session:
         return self.counters.encodes - before
 
     def features(self, index: int, region: Region | None) -> SliceFeatures:
-        """Features of a slice or a region of it, from the cache or made now.
+        """Features of a slice or a region of it (in pixels of the shown slice), from the cache or made now.
 
         Raises:
             InputError: ``option.slice``.
@@ -138,8 +142,8 @@ class Session:
             if self._closed:
                 raise SegmentAnythingMedError("session.closed", "The session was closed; open a new one.")
             begun = time.perf_counter()
-            image = self.stack.image(index)
-            frame = self.model.frame(self.shape, self.pixel_spacing, region)
+            image = self.orientation.show(self.stack.image(index))
+            frame = self.model.frame(self._shape, self._spacing, region)
             shown = self._shown.setdefault(index, {})
             if region not in shown:
                 shown[region] = slice_key(frame.visible(image))
@@ -205,15 +209,28 @@ class Session:
             raise PromptError(
                 "prompt.only_negative", "Expected at least one positive prompt; got negative points only."
             )
+        prompts = self.orientation.show_prompts(prompts, self.shape)
         with self._lock:
-            if previous is not None and previous.low_res_logits is not None and previous.mask.any():
-                return self._corrected(index, prompts, previous, want_all)
-            box = extent_of(prompts)
-            if box is None and self.model.uses_regions:
-                return self._from_points(index, prompts, propagated, want_all)
-            region = None if box is None else self._region(index, box)
-            ambiguous = box is None and len(prompts.points) == 1 and not propagated
-            return self._decode(index, region, prompts, None, want_all or ambiguous)
+            results = self._answers(index, prompts, propagated, previous, want_all)
+        return [self._stored(result) for result in results]
+
+    def _answers(
+        self, index: int, prompts: SlicePrompts, propagated: bool, previous: SessionResult | None, want_all: bool
+    ) -> list[SessionResult]:
+        """Prompts and results in pixels of the shown slice; all helpers below likewise."""
+        if previous is not None and previous.low_res_logits is not None and previous.mask.any():
+            previous = replace(previous, mask=self.orientation.show(previous.mask))
+            return self._corrected(index, prompts, previous, want_all)
+        box = extent_of(prompts)
+        if box is None and self.model.uses_regions:
+            return self._from_points(index, prompts, propagated, want_all)
+        region = None if box is None else self._region(index, box)
+        ambiguous = box is None and len(prompts.points) == 1 and not propagated
+        return self._decode(index, region, prompts, None, want_all or ambiguous)
+
+    def _stored(self, result: SessionResult) -> SessionResult:
+        mask, logits = (np.ascontiguousarray(self.orientation.store(array)) for array in (result.mask, result.logits))
+        return replace(result, mask=mask, logits=logits)
 
     def _corrected(
         self, index: int, prompts: SlicePrompts, previous: SessionResult, want_all: bool
@@ -234,16 +251,16 @@ class Session:
             return self._decode(index, region, asked, None, several)
 
         return find_object(
-            decode, prompts, self.shape, self.pixel_spacing, lambda box: self._region(index, box),
+            decode, prompts, self._shape, self._spacing, lambda box: self._region(index, box),
             several=want_all, single_mask=propagated,
         )  # fmt: skip
 
     def _region(self, index: int, box: tuple[float, float, float, float]) -> Region | None:
-        wanted = choose_region(self.model, box, self.shape, self.pixel_spacing)
+        wanted = choose_region(self.model, box, self._shape, self._spacing)
         known = self._shown.get(index, {})
         if wanted is None or wanted in known or not self.reuse_regions:
             return wanted
-        fitting = (region for region in known if region is not None and still_fits(region, box, self.pixel_spacing))
+        fitting = (region for region in known if region is not None and still_fits(region, box, self._spacing))
         return next(fitting, wanted)
 
     def _decode(
