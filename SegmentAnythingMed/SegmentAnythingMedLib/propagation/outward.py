@@ -12,7 +12,7 @@ from . import records
 from .records import Run, SliceRecord
 from .shapes import ShapeBlend
 from .step import parts_of, predict_from
-from .stopping import Terms, judge
+from .stopping import Confidence, Terms, judge
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,13 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
     last, last_index = seed, course.start
     parts, largest = parts_of(seed, settings), np.count_nonzero(seed)
     refused: list[SliceRecord] = []
+    confidence = Confidence(terms, seed, course.start)
     if terms.is_full(seed):
         run.end = records.STOPPED_FULL
         return
     for index in range(course.start + course.step, course.barrier, course.step):
         result = yield from predict_from(index, parts, terms)
-        record = judge(terms, last, index, result, direction, steps=abs(index - last_index))
+        record = judge(terms, last, index, result, direction, abs(index - last_index), confidence.least(index))
         if not record.accepted:
             run.records[index] = record
             refused.append(record)
@@ -64,6 +65,7 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
             continue
         _bridge(run, refused, last_index, last, index, result.mask, terms)
         refused = []
+        confidence.accept(record.predicted_iou)
         before, parts = len(parts), parts_of(result.mask, settings)
         run.accept(replace(record, components=len(parts), note=_change(before, len(parts))), result.mask)
         last, last_index, largest = result.mask, index, max(largest, record.area)

@@ -22,6 +22,7 @@ STOPPED_FULL = "stopped:full"
 STOPPED_IOU = "stopped:iou"
 STOPPED_AREA = "stopped:area"
 STOPPED_PREDICTED_IOU = "stopped:predicted_iou"
+STOPPED_CONFIDENCE = "stopped:confidence"
 STOPPED_OBJECT_SCORE = "stopped:object_score"
 STOPPED_USER = "stopped:user"
 

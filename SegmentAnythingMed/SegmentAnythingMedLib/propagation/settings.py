@@ -14,6 +14,8 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "iou_threshold": (0.0, 1.0),
     "area_ratio": (1.0, math.inf),
     "predicted_iou_threshold": (0.0, 1.0),
+    "confidence_drop": (0.0, 1.0),
+    "depth_doubt": (0.0, 1.0),
     "taper": (0.0, 1.0),
     "box_extension": (0.0, 1000.0),
     "full_fraction": (0.0, 1.0),
@@ -33,6 +35,10 @@ class PropagationSettings:
         iou_threshold: a slice whose mask overlaps the last accepted one less than this (IoU) is rejected, 0..1.
         area_ratio: so is one whose area changed by more than this factor either way, >= 1.
         predicted_iou_threshold: so is one whose predicted IoU is lower, 0..1; 0 is off.
+        confidence_drop: so is one whose predicted IoU is this much below the best of the walk so far, 0..1; 1 is off.
+        depth_doubt: the drop that is allowed shrinks by this much for every half in-plane size of the seed that the
+            walk has gone beyond the first (never below 0.05): most structures are about as deep as they are wide, so
+            the farther beyond, the better the evidence must be. 0 for long structures.
         patience: consecutive rejected slices that are tolerated; the walk tries the next slice with the last accepted
             mask and fills what it jumped over.
         taper: no look-ahead once the last accepted area is below this part of the largest one: an object that has
@@ -59,6 +65,8 @@ class PropagationSettings:
     iou_threshold: float = 0.5
     area_ratio: float = 2.0
     predicted_iou_threshold: float = 0.0
+    confidence_drop: float = 0.3
+    depth_doubt: float = 0.1
     patience: int = 1
     taper: float = 0.5
     box_extension: float = 0.05

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.predictor import SlicePredictor, SliceResult
+from ..prompts.projection import mask_bounds
 from . import records
 from .records import SliceRecord
 from .settings import PropagationSettings
 from .shapes import centroid, iou, shifted
 
+MAX_DEPTH = 3.0
+"""Half in-plane sizes beyond which the doubt of depth grows no more."""
+SMALLEST_DROP = 0.05
 MAX_OBLIQUITY_DEG = 60.0
 """Steepest course of a structure to the slice normal that motion compensation follows."""
 
@@ -64,8 +68,44 @@ class Terms:
         return np.count_nonzero(mask) >= self.settings.full_fraction * mask.size
 
 
+class Confidence:
+    """How low the predicted IoU may fall on the way outward: a fall below the best so far, less with every step deeper.
+
+    Args:
+        terms: settings and geometry.
+        seed: mask of the seed slice, not empty.
+        start: its index.
+    """
+
+    def __init__(self, terms: Terms, seed: np.ndarray, start: int) -> None:
+        self._terms, self._start, self._best = terms, start, 0.0
+        row0, row1, col0, col1 = mask_bounds(seed)
+        height, width = (row1 - row0) * terms.pixel_spacing[0], (col1 - col0) * terms.pixel_spacing[1]
+        self._half_size_mm = (height + width) / 4
+
+    def least(self, index: int) -> float:
+        """Smallest predicted IoU with which slice ``index`` is accepted."""
+        settings = self._terms.settings
+        if settings.confidence_drop >= 1:
+            return 0.0
+        depth = abs(index - self._start) * self._terms.slice_spacing / self._half_size_mm
+        beyond = min(max(depth - 1.0, 0.0), MAX_DEPTH - 1.0)
+        allowed = settings.confidence_drop - settings.depth_doubt * beyond
+        return self._best - max(allowed, min(SMALLEST_DROP, settings.confidence_drop))
+
+    def accept(self, predicted_iou: float) -> None:
+        """Remember an accepted slice."""
+        self._best = max(self._best, predicted_iou)
+
+
 def judge(
-    terms: Terms, last: np.ndarray, index: int, result: SliceResult, accepted: str, steps: int = 1
+    terms: Terms,
+    last: np.ndarray,
+    index: int,
+    result: SliceResult,
+    accepted: str,
+    steps: int = 1,
+    least: float = 0.0,
 ) -> SliceRecord:
     """Compare a slice's mask with the last accepted one.
 
@@ -76,10 +116,11 @@ def judge(
         result: the model's answer.
         accepted: reason to record when nothing is wrong.
         steps: slices from ``last`` to here.
+        least: predicted IoU below which the mask is refused (:class:`Confidence`).
 
     Returns:
-        A record whose reason is ``accepted`` or ``stopped:...``: absent, full, iou, area, predicted_iou,
-        object_score, the first that applies.
+        A record whose reason is ``accepted`` or ``stopped:...``: absent, full, object_score, iou, area,
+        predicted_iou, confidence, the first that applies.
     """
     settings, mask = terms.settings, result.mask
     area = int(np.count_nonzero(mask))
@@ -103,6 +144,8 @@ def judge(
         reason = records.STOPPED_AREA
     elif result.predicted_iou < settings.predicted_iou_threshold:
         reason = records.STOPPED_PREDICTED_IOU
+    elif result.predicted_iou < least:
+        reason = records.STOPPED_CONFIDENCE
     else:
         reason = accepted
     return SliceRecord(index, reason, iou=overlap, area_ratio=float(ratio), shift=shift, **numbers)
