@@ -21,13 +21,13 @@ def test_an_object_that_is_there_goes_on_and_one_that_is_gone_does_not(contrast:
     here = image(MASK, contrast)
     assert seems_to_go_on(here, MASK, image(MASK, contrast, seed=1))
     assert seems_to_go_on(here, MASK, image(disc(8, (25, 29)), contrast, seed=1))
-    assert not seems_to_go_on(here, MASK, image(disc(0), contrast, seed=1))
-    assert not seems_to_go_on(here, MASK, image(disc(5), contrast, seed=1))
+    assert seems_to_go_on(here, MASK, image(disc(0), contrast, seed=1)) is False
+    assert seems_to_go_on(here, MASK, image(disc(5), contrast, seed=1)) is False
 
 
-def test_what_cannot_be_told_counts_as_going_on() -> None:
-    assert seems_to_go_on(image(MASK, 0.2), MASK, image(disc(0), 0.2, seed=1))
-    assert seems_to_go_on(image(MASK, 3.0), np.ones_like(MASK), image(disc(0), 3.0)), "no surroundings"
+def test_what_cannot_be_told() -> None:
+    assert seems_to_go_on(image(MASK, 0.2), MASK, image(disc(0), 0.2, seed=1)) is None
+    assert seems_to_go_on(image(MASK, 3.0), np.ones_like(MASK), image(disc(0), 3.0)) is None, "no surroundings"
 
 
 def test_colour_is_averaged() -> None:
@@ -43,7 +43,7 @@ class SeeingStub(StubPredictor):
         super().__init__(truth)
         self.pixels = pixels.astype(float)
 
-    def goes_on(self, mask: np.ndarray, index: int, beyond: int) -> bool:
+    def goes_on(self, mask: np.ndarray, index: int, beyond: int) -> bool | None:
         return seems_to_go_on(self.pixels[index], mask, self.pixels[beyond])
 
 
@@ -63,3 +63,20 @@ def test_a_slice_on_which_the_model_fails_is_still_jumped_over() -> None:
     result = propagate(SeeingStub(answers, pixels), {4: SlicePrompts(box=box_of(pixels[4]))})
     assert result.records[7].reason == "interpolated"
     assert result.upper == 10
+
+
+def test_a_walk_that_has_leaked_out_of_its_object_does_not_look_ahead_either() -> None:
+    pixels = discs([0] * 5 + [8] * 7 + [0] * 5)
+    answers = pixels.copy()
+    answers[12] = disc(8)
+    noise = np.random.default_rng(0).normal(0, 0.1, pixels.shape)
+    stub = SeeingStub(answers, pixels + noise)
+    assert propagate(stub, {8: SlicePrompts(box=box_of(pixels[8]))}).upper == 12
+    assert max(stub.visited) == 13
+
+
+def test_an_object_that_never_stood_out_is_looked_for_behind_a_refused_slice() -> None:
+    truth = discs([8] * 11)
+    truth[7] = False
+    noise = np.random.default_rng(0).normal(0, 1, truth.shape)
+    assert propagate(SeeingStub(truth, noise), {4: SlicePrompts(box=box_of(truth[4]))}).upper == 10

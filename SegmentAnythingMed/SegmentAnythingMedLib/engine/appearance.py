@@ -10,13 +10,16 @@ RING_PX = 4
 WEAK_CONTRAST = 0.5
 """An object whose mean differs from that of its surroundings by less than this many standard deviations cannot be
 told from them by its mean."""
+CLOSE = 1 / 3
+"""Change of the mean under the mask, in parts of the contrast, up to which it still looks like the object. Two slices
+on, a bladder changed by up to 0.2 inside and by 0.5 or more behind its ends."""
 
 
-def seems_to_go_on(here: np.ndarray, mask: np.ndarray, beyond: np.ndarray) -> bool:
-    """Whether the pixels under a mask look more like the object than like its surroundings on another slice too.
+def seems_to_go_on(here: np.ndarray, mask: np.ndarray, beyond: np.ndarray) -> bool | None:
+    """Whether the pixels under a mask look like the object, compared to its surroundings, on another slice too.
 
-    Averages under the whole mask are compared, so noise matters little. The answer is a hint for saving work: where
-    pixels cannot tell, it is True.
+    Averages under the whole mask are compared, so noise matters little. None where pixels cannot tell: the object does
+    not stand out on its own slice.
 
     Args:
         here: float [h, w] or [h, w, C], the slice that the mask belongs to (or the part around the mask).
@@ -26,10 +29,10 @@ def seems_to_go_on(here: np.ndarray, mask: np.ndarray, beyond: np.ndarray) -> bo
     near = ndimage.binary_dilation(mask)
     ring = ndimage.binary_dilation(near, iterations=RING_PX) & ~near
     if not ring.any():
-        return True
+        return None
     here, beyond = (image.reshape(*mask.shape, -1).mean(axis=-1) for image in (here, beyond))
     inside, outside = here[mask], here[ring]
     contrast = float(inside.mean() - outside.mean())
     if abs(contrast) <= WEAK_CONTRAST * float(np.hypot(inside.std(), outside.std())) / np.sqrt(2):
-        return True
-    return bool((float(beyond[mask].mean()) - float(outside.mean())) / contrast > 0.5)
+        return None
+    return bool(abs(float(beyond[mask].mean() - inside.mean())) <= CLOSE * abs(contrast))

@@ -39,9 +39,9 @@ class SlicePredictor(Protocol):
         slice_spacing: distance of slices in mm.
 
     An optional attribute ``key`` (str) names volume, axis, model and preprocessing; results are only reused between
-    predictors of the same key. An optional method ``goes_on(mask, index, beyond) -> bool`` says from the pixels alone
-    whether the object under ``mask`` of slice ``index`` seems to be on slice ``beyond`` too: a walk whose last slice
-    was refused looks ahead only then.
+    predictors of the same key. An optional method ``goes_on(mask, index, beyond) -> bool | None`` says from the
+    pixels alone whether the object under ``mask`` of slice ``index`` seems to be on slice ``beyond`` too (None: cannot
+    tell); a walk whose last slice was refused asks it before it looks ahead.
     """
 
     count: int

@@ -189,7 +189,7 @@ class Session:
         """SAM's three candidate masks for the prompts, best predicted IoU first; see :meth:`predict`."""
         return self._ranked(index, prompts, False, None, True)
 
-    def goes_on(self, mask: np.ndarray, index: int, beyond: int) -> bool:
+    def goes_on(self, mask: np.ndarray, index: int, beyond: int) -> bool | None:
         """Whether the object under a mask of slice ``index`` seems to be on slice ``beyond`` too; encodes nothing.
 
         See :func:`~SegmentAnythingMedLib.engine.appearance.seems_to_go_on`.

@@ -60,7 +60,7 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
             if len(refused) > settings.patience or index + course.step == course.barrier:
                 break
             tapered = np.count_nonzero(last) < settings.taper * largest
-            if tapered or not _worth_a_look(terms, last, last_index, index + course.step):
+            if tapered or not _worth_a_look(terms, (seed, course.start), (last, last_index), index + course.step):
                 break
             continue
         _bridge(run, refused, last_index, last, index, result.mask, terms)
@@ -72,9 +72,15 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
     run.end = refused[0].reason if refused else course.reason
 
 
-def _worth_a_look(terms: Terms, last: np.ndarray, last_index: int, beyond: int) -> bool:
-    """False when the slice behind a refused one visibly lacks the object: it would be encoded for nothing."""
-    return terms.goes_on is None or terms.goes_on(last, last_index, beyond)
+def _worth_a_look(terms: Terms, seed: tuple[np.ndarray, int], last: tuple[np.ndarray, int], beyond: int) -> bool:
+    """False when the slice behind a refused one visibly lacks the object: it would be encoded for nothing.
+
+    An object that stood out on its seed slice and does not any more on the last one was lost there already.
+    """
+    if terms.goes_on is None:
+        return True
+    answer = terms.goes_on(*last, beyond)
+    return terms.goes_on(*seed, last[1]) is None if answer is None else answer
 
 
 def _bridge(

@@ -38,7 +38,7 @@ class Terms:
     shape: tuple[int, int]
     pixel_spacing: tuple[float, float]
     slice_spacing: float
-    goes_on: Callable[[np.ndarray, int, int], bool] | None = None
+    goes_on: Callable[[np.ndarray, int, int], bool | None] | None = None
 
     @classmethod
     def of(cls, settings: PropagationSettings, predictor: SlicePredictor) -> Terms:
