@@ -9,7 +9,7 @@ import pytest
 import torch
 from SegmentAnythingMedLib.errors import ModelError, PromptError
 from SegmentAnythingMedLib.models import embedded
-from SegmentAnythingMedLib.models.embedded import EmbeddedModel, enclosing_square, load_embedded
+from SegmentAnythingMedLib.models.embedded import LEAN, EmbeddedModel, enclosing_square, lean_on_shape, load_embedded
 from SegmentAnythingMedLib.models.frame import Region
 from SegmentAnythingMedLib.models.hybrid import BOX_FIRST, HybridConfig, HybridSam, ellipse_prior
 from SegmentAnythingMedLib.models.interface import ModelInfo, SliceFeatures
@@ -160,3 +160,15 @@ def test_box_tokens_carry_both_corners(model):
     coords, labels = embedded.prompt_tokens(SlicePrompts(box=(-0.5, -0.5, 159.5, 159.5)), frame)
     assert labels.tolist() == [[BOX_FIRST, BOX_FIRST + 1]]
     assert np.allclose(coords, [[[-0.5, -0.5], [127.5, 127.5]]])
+
+
+def test_round_answers_lean_on_the_ellipse_and_others_do_not():
+    prior = ellipse_prior(torch.tensor([[20.0, 20.0, 100.0, 100.0]]), 64, 128)[0]
+    round_ish = torch.where(prior > 0.3, 1.0, -1.0)
+    round_ish[:, 28:34, 28:34] = -1.0  # a hole that the shape fills
+    bar = torch.full_like(prior, -1.0)
+    bar[:, 30:34, 12:50] = 1.0
+    leaned = lean_on_shape(torch.cat([round_ish, bar]), prior)
+    assert torch.all(leaned[0, 28:34, 28:34] > 0)
+    assert torch.allclose(leaned[0], round_ish[0] + LEAN * prior[0])
+    assert torch.equal(leaned[1], bar[0])

@@ -227,3 +227,16 @@ def test_a_picture_and_its_mask_share_a_grid(shared_data: Path):
     assert mask.shape == image.shape
     assert set(np.unique(mask)) == {0, 1}
     assert 0.1 < mask.mean() < 0.6
+
+
+def test_in_a_png_with_a_palette_the_index_is_the_label(tmp_path):
+    from PIL import Image
+
+    labels = np.zeros((12, 20), dtype=np.uint8)
+    labels[2:5, 3:9], labels[7:9, 10:18] = 1, 2
+    picture = Image.fromarray(labels, mode="P")
+    picture.putpalette([0, 0, 0, 200, 30, 30, 30, 200, 200] + [0] * (253 * 3))
+    picture.save(tmp_path / "labels.png")
+    Image.fromarray(labels * 100).save(tmp_path / "image.png")
+    volume = load_volume(tmp_path / "image.png")
+    assert np.array_equal(load_mask(tmp_path / "labels.png", volume)[0], labels)

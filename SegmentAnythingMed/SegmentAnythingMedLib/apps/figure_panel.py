@@ -33,6 +33,7 @@ REASONS = {
     "stopped:iou": "stopped: low IoU",
     "stopped:object_score": "stopped: object absent",
     "stopped:predicted_iou": "stopped: model unsure",
+    "stopped:confidence": "stopped: much less sure than before",
     "stopped:user": "stop mark",
 }
 

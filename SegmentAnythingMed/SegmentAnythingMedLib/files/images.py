@@ -196,8 +196,8 @@ def _smallest_integers(labels: np.ndarray) -> np.ndarray:
 def read_mask(path: str | os.PathLike[str], like: Volume) -> LoadedMask:
     """Read a mask or label image and bring it to the grid of ``like`` through both affines (nearest voxel).
 
-    A colour picture must be grey (all channels alike). A JPEG is cut at half of its largest value, since its
-    compression leaves grey borders.
+    In a PNG with a palette the index is the label. Another colour picture must be grey (all channels alike). A JPEG is
+    cut at half of its largest value, since its compression leaves grey borders.
 
     Raises:
         InputError: as :func:`load_volume`; ``volume.dtype`` for a mask with fractions; ``mask.elsewhere`` when it does
@@ -205,6 +205,9 @@ def read_mask(path: str | os.PathLike[str], like: Volume) -> LoadedMask:
     """
     path = Path(path)
     source = load_volume(path)
+    indices = palette_indices(path) if image_suffix(path) == ".png" else None
+    if indices is not None:
+        source = replace(source, voxels=indices[None])
     labels = _as_labels(source, jpeg=image_suffix(path) in (".jpg", ".jpeg"))
     if source.same_grid(like):
         return LoadedMask(labels, False, ())
@@ -220,6 +223,17 @@ def read_mask(path: str | os.PathLike[str], like: Volume) -> LoadedMask:
 def load_mask(path: str | os.PathLike[str], like: Volume) -> np.ndarray:
     """Integers [K, J, I] on the grid of ``like``; see :func:`read_mask`, which also says whether it was resampled."""
     return read_mask(path, like).labels
+
+
+def palette_indices(path: Path) -> np.ndarray | None:
+    """Indices uint8 [H, W] of a PNG that stores colours in a palette; None for any other PNG.
+
+    SimpleITK returns the colours, which say nothing about the labels.
+    """
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture) if picture.mode == "P" else None
 
 
 def _as_labels(source: Volume, jpeg: bool) -> np.ndarray:

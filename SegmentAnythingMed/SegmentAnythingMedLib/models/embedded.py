@@ -22,6 +22,8 @@ from .hybrid import BOX_FIRST, BOX_SECOND, PADDING, HybridConfig, HybridSam, ell
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction
 
 WEIGHTS = Path(__file__).parent / "weights" / "built-in.safetensors"
+ROUND_FROM, ROUND_FULLY, LEAN = 0.65, 0.80, 2.0
+"""IoU with the box's ellipse from which an answer leans on it, from which it does so fully, and how strongly."""
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -79,22 +81,41 @@ class EmbeddedModel(PromptableModel):
             raise PromptError("prompt.empty", "Expected a point, a box or a mask, got none.")
         coords, labels = prompt_tokens(prompts, frame)
         tensors = {name: torch.as_tensor(value, device=self.device).float() for name, value in features.tensors.items()}
-        masks = has_mask = None
+        masks = has_mask = prior = None
         if mask_input is not None:
             masks = torch.as_tensor(mask_input, dtype=torch.float32, device=self.device)[None, None]
         elif prompts.box is not None and self.network.config.dense_prior:
             corners = coords[0, labels[0] >= BOX_FIRST].reshape(1, 4)
-            masks = ellipse_prior(corners, self.low_res_size, self.image_size).to(self.device)
+            masks = prior = ellipse_prior(corners, self.low_res_size, self.image_size).to(self.device)
         if masks is not None:
             has_mask = torch.ones(1, dtype=torch.bool, device=self.device)
         with torch.inference_mode():
             logits, iou = self.network.decode(tensors, coords.to(self.device), labels.to(self.device), masks, has_mask)
         chosen = slice(1, 4) if multimask_output else slice(0, 1)
-        low = logits[0, chosen].float().cpu()
+        low = logits[0, chosen].float()
+        if prior is not None and len(prompts.points) == 0:
+            low = lean_on_shape(low, prior[0])
+        low = low.cpu()
         if not bool(torch.isfinite(low).all()):
             raise ModelError("model.nan", "The network returned numbers that are not finite; is the image finite?")
         predicted = iou[0, chosen].clamp(0, 1).cpu().numpy()
         return SlicePrediction(low.numpy(), predicted, frame.restore(low))
+
+
+def lean_on_shape(logits: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+    """Masks that are nearly the box's ellipse lean towards it; others stay as they are.
+
+    Where the answer is round, what differs from the ellipse is mostly noise, a muscle in a cavity or a lost border:
+    people draw such objects smooth. The strength was chosen on data outside the test sets (see the model card).
+
+    Args:
+        logits: float32 [M, h, w].
+        prior: float32 [1, h, w] from ``ellipse_prior``.
+    """
+    masks, ellipse = logits > 0, prior > 0
+    union = (masks | ellipse).sum(dim=(1, 2)).clamp_min(1)
+    likeness = ((masks & ellipse).sum(dim=(1, 2)) / union - ROUND_FROM) / (ROUND_FULLY - ROUND_FROM)
+    return logits + LEAN * likeness.clamp(0, 1)[:, None, None] * prior
 
 
 def enclosing_square(slice_shape: tuple[int, int], pixel_spacing: tuple[float, float]) -> Region:
