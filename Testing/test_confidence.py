@@ -1,12 +1,13 @@
-"""The walk ends where the model is much less sure than it was, the sooner the deeper it has gone."""
+"""The walk ends where the model is much less sure than it was, or where the pixels do not look like the object."""
 
 from __future__ import annotations
 
 import pytest
 from propagation_stub import StubPredictor, box_of, discs
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
+from SegmentAnythingMedLib.propagation.evidence import SMALLEST_DROP, Confidence
 from SegmentAnythingMedLib.propagation.settings import PropagationSettings
-from SegmentAnythingMedLib.propagation.stopping import SMALLEST_DROP, Confidence, Terms
+from SegmentAnythingMedLib.propagation.stopping import Terms
 from SegmentAnythingMedLib.propagation.walk import propagate
 
 COUNT, SEED, RADIUS = 40, 5, 8.0
@@ -59,3 +60,37 @@ def test_allowed_drop_never_vanishes():
     confidence.accept(0.7)
     assert confidence.least(1) == pytest.approx(0.6)
     assert confidence.least(39) == pytest.approx(0.8 - SMALLEST_DROP)
+
+
+class Seeing(StubPredictor):
+    """Knows the pixels: the object is 1, what surrounds it 0, and the slices say what is under the mask."""
+
+    def __init__(self, truth, under: dict[int, float], visible: bool = True) -> None:
+        super().__init__(truth)
+        self.under, self.visible = under, visible
+
+    def contrast(self, mask, index):
+        return (1.0, 0.0) if self.visible else None
+
+    def mean_under(self, mask, index):
+        return self.under.get(index, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("under", "visible", "changes", "end"),
+    [
+        (0.5, True, {}, "edge"),
+        (0.2, True, {}, "stopped:appearance"),
+        (0.2, True, {"appearance": 0.1}, "edge"),
+        (0.2, True, {"appearance": 0.0}, "edge"),
+        (0.2, False, {}, "edge"),
+    ],
+)
+def test_a_mask_on_other_looking_pixels_ends_the_walk(under, visible, changes, end):
+    predictor = Seeing(discs([RADIUS] * COUNT), dict.fromkeys(range(12, COUNT), under), visible)
+    seeds = {SEED: SlicePrompts(box=box_of(predictor.truth[SEED]))}
+    result = propagate(predictor, seeds, PropagationSettings(patience=0, **changes))
+    assert result.end_upper == end
+    assert result.upper == (11 if end.startswith("stopped") else COUNT - 1)
+    if end.startswith("stopped"):
+        assert result.records[12].appearance == pytest.approx(under)

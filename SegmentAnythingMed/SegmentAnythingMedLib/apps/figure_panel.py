@@ -28,6 +28,7 @@ FONT = 8.0
 
 REASONS = {
     "stopped:absent": "stopped: nothing found",
+    "stopped:appearance": "stopped: looks different",
     "stopped:area": "stopped: area jumps",
     "stopped:full": "stopped: fills the slice",
     "stopped:iou": "stopped: low IoU",

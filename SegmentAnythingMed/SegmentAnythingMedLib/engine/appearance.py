@@ -1,4 +1,4 @@
-"""Does an object seem to go on in another slice? Asked of the pixels, before a slice is encoded for nothing."""
+"""What pixels alone say of an object: does it stand out, and does another slice show it too?"""
 
 from __future__ import annotations
 
@@ -26,13 +26,32 @@ def seems_to_go_on(here: np.ndarray, mask: np.ndarray, beyond: np.ndarray) -> bo
         mask: bool [h, w], not empty.
         beyond: like ``here``, the other slice.
     """
+    seen = contrast_of(here, mask)
+    if seen is None:
+        return None
+    inside, outside = seen
+    return bool(abs(mean_under(beyond, mask) - inside) <= CLOSE * abs(inside - outside))
+
+
+def contrast_of(image: np.ndarray, mask: np.ndarray) -> tuple[float, float] | None:
+    """Mean under a mask and mean of its surroundings; None where the object does not stand out.
+
+    Args:
+        image: float [h, w] or [h, w, C], the slice or the part around the mask.
+        mask: bool [h, w], not empty.
+    """
     near = ndimage.binary_dilation(mask)
     ring = ndimage.binary_dilation(near, iterations=RING_PX) & ~near
     if not ring.any():
         return None
-    here, beyond = (image.reshape(*mask.shape, -1).mean(axis=-1) for image in (here, beyond))
-    inside, outside = here[mask], here[ring]
+    grey = image.reshape(*mask.shape, -1).mean(axis=-1)
+    inside, outside = grey[mask], grey[ring]
     contrast = float(inside.mean() - outside.mean())
     if abs(contrast) <= WEAK_CONTRAST * float(np.hypot(inside.std(), outside.std())) / np.sqrt(2):
         return None
-    return bool(abs(float(beyond[mask].mean() - inside.mean())) <= CLOSE * abs(contrast))
+    return float(inside.mean()), float(outside.mean())
+
+
+def mean_under(image: np.ndarray, mask: np.ndarray) -> float:
+    """Mean of an image [h, w] or [h, w, C] under a mask."""
+    return float(image[mask].mean())

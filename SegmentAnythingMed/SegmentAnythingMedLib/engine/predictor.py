@@ -39,9 +39,9 @@ class SlicePredictor(Protocol):
         slice_spacing: distance of slices in mm.
 
     An optional attribute ``key`` (str) names volume, axis, model and preprocessing; results are only reused between
-    predictors of the same key. An optional method ``goes_on(mask, index, beyond) -> bool | None`` says from the
-    pixels alone whether the object under ``mask`` of slice ``index`` seems to be on slice ``beyond`` too (None: cannot
-    tell); a walk whose last slice was refused asks it before it looks ahead.
+    predictors of the same key. Optional methods say what pixels alone tell, at no cost of the model (see ``Session``):
+    ``contrast(mask, index)`` and ``mean_under(mask, index)``, by which a walk notices that it has left the object, and
+    ``goes_on(mask, index, beyond)``, which a walk whose last slice was refused asks before it looks ahead.
     """
 
     count: int

@@ -23,7 +23,7 @@ from ..prompts.types import SlicePrompts
 from ..space.intensity import IntensityMapping, estimate_mapping
 from ..space.planes import SliceStack
 from ..space.volume import Volume
-from .appearance import RING_PX, seems_to_go_on
+from .appearance import RING_PX, contrast_of, mean_under, seems_to_go_on
 from .features import FeatureCache, feature_key, slice_key
 from .orientation import Orientation
 from .point_search import find_object
@@ -194,11 +194,19 @@ class Session:
 
         See :func:`~SegmentAnythingMedLib.engine.appearance.seems_to_go_on`.
         """
-        row0, row1, col0, col1 = mask_bounds(mask)
-        margin = RING_PX + 1
-        around = np.s_[max(row0 - margin, 0) : row1 + margin, max(col0 - margin, 0) : col1 + margin]
+        around = _around(mask, RING_PX + 1)
         here, there = (self.mapping.apply(self.stack.image(n)[around]) for n in (index, beyond))
         return seems_to_go_on(here, mask[around], there)
+
+    def contrast(self, mask: np.ndarray, index: int) -> tuple[float, float] | None:
+        """Mean (0..1) under a mask and of its surroundings, or None where the object does not stand out."""
+        around = _around(mask, RING_PX + 1)
+        return contrast_of(self.mapping.apply(self.stack.image(index)[around]), mask[around])
+
+    def mean_under(self, mask: np.ndarray, index: int) -> float:
+        """Mean (0..1) of a slice under a mask, not empty."""
+        around = _around(mask, 0)
+        return mean_under(self.mapping.apply(self.stack.image(index)[around]), mask[around])
 
     def _ranked(
         self, index: int, prompts: SlicePrompts, propagated: bool, previous: SessionResult | None, want_all: bool
@@ -272,6 +280,11 @@ class Session:
         self.counters.decodes += 1
         self.counters.decode_s += time.perf_counter() - begun
         return _ordered(prediction, region)
+
+
+def _around(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    row0, row1, col0, col1 = mask_bounds(mask)
+    return np.s_[max(row0 - margin, 0) : row1 + margin, max(col0 - margin, 0) : col1 + margin]
 
 
 def _ordered(prediction: SlicePrediction, region: Region | None) -> list[SessionResult]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..engine.predictor import Request, SliceResult
 from . import records
+from .evidence import Appearance, Confidence
 from .records import Run, SliceRecord
 from .shapes import ShapeBlend
 from .step import parts_of, predict_from
-from .stopping import Confidence, Terms, judge
+from .stopping import Terms, judge
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
     last, last_index = seed, course.start
     parts, largest = parts_of(seed, settings), np.count_nonzero(seed)
     refused: list[SliceRecord] = []
-    confidence = Confidence(terms, seed, course.start)
+    confidence, looks = Confidence(terms, seed, course.start), Appearance(terms, seed, course.start)
     if terms.is_full(seed):
         run.end = records.STOPPED_FULL
         return
     for index in range(course.start + course.step, course.barrier, course.step):
         result = yield from predict_from(index, parts, terms)
-        record = judge(terms, last, index, result, direction, abs(index - last_index), confidence.least(index))
+        share = looks.share(result.mask, index)
+        record = judge(terms, last, index, result, direction, abs(index - last_index), confidence.least(index), share)
         if not record.accepted:
             run.records[index] = record
             refused.append(record)

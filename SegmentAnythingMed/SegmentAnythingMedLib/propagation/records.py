@@ -23,6 +23,7 @@ STOPPED_IOU = "stopped:iou"
 STOPPED_AREA = "stopped:area"
 STOPPED_PREDICTED_IOU = "stopped:predicted_iou"
 STOPPED_CONFIDENCE = "stopped:confidence"
+STOPPED_APPEARANCE = "stopped:appearance"
 STOPPED_OBJECT_SCORE = "stopped:object_score"
 STOPPED_USER = "stopped:user"
 
@@ -41,6 +42,8 @@ class SliceRecord:
         area: pixels of the model's mask (of the mask itself if the model was not asked).
         area_ratio: area / area of the last accepted mask.
         predicted_iou: the model's own estimate, 0..1.
+        appearance: part of the seed's contrast that is left under the mask (1: as on the seed, 0: like what was around
+            it there), or None.
         object_score: logit of presence, or None.
         shift: (rows, columns) in pixels by which the last mask was moved before comparing, or None.
         components: parts that are prompted one by one on the next slice, or None.
@@ -54,6 +57,7 @@ class SliceRecord:
     area: int | None = None
     area_ratio: float | None = None
     predicted_iou: float | None = None
+    appearance: float | None = None
     object_score: float | None = None
     shift: tuple[int, int] | None = None
     components: int | None = None

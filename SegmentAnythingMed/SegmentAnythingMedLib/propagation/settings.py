@@ -16,6 +16,7 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "predicted_iou_threshold": (0.0, 1.0),
     "confidence_drop": (0.0, 1.0),
     "depth_doubt": (0.0, 1.0),
+    "appearance": (0.0, 1.0),
     "taper": (0.0, 1.0),
     "box_extension": (0.0, 1000.0),
     "full_fraction": (0.0, 1.0),
@@ -39,6 +40,8 @@ class PropagationSettings:
         depth_doubt: the drop that is allowed shrinks by this much for every half in-plane size of the seed that the
             walk has gone beyond the first (never below 0.05): most structures are about as deep as they are wide, so
             the farther beyond, the better the evidence must be. 0 for long structures.
+        appearance: so is one that has lost the object's look: where the seed stands out, the mean under the mask must
+            keep this part of the seed's contrast to its surroundings, 0..1; 0 is off.
         patience: consecutive rejected slices that are tolerated; the walk tries the next slice with the last accepted
             mask and fills what it jumped over.
         taper: no look-ahead once the last accepted area is below this part of the largest one: an object that has
@@ -67,6 +70,7 @@ class PropagationSettings:
     predicted_iou_threshold: float = 0.0
     confidence_drop: float = 0.3
     depth_doubt: float = 0.1
+    appearance: float = 0.3
     patience: int = 1
     taper: float = 0.5
     box_extension: float = 0.05

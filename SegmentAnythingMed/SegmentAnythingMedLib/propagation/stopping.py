@@ -9,15 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.predictor import SlicePredictor, SliceResult
-from ..prompts.projection import mask_bounds
 from . import records
 from .records import SliceRecord
 from .settings import PropagationSettings
 from .shapes import centroid, iou, shifted
 
-MAX_DEPTH = 3.0
-"""Half in-plane sizes beyond which the doubt of depth grows no more."""
-SMALLEST_DROP = 0.05
 MAX_OBLIQUITY_DEG = 60.0
 """Steepest course of a structure to the slice normal that motion compensation follows."""
 
@@ -31,7 +27,7 @@ class Terms:
         shape: (rows, columns).
         pixel_spacing: (row, column) in mm.
         slice_spacing: mm.
-        goes_on: the predictor's method of that name, or None.
+        goes_on, contrast, mean_under: the predictor's methods of these names, or None.
     """
 
     settings: PropagationSettings
@@ -39,6 +35,8 @@ class Terms:
     pixel_spacing: tuple[float, float]
     slice_spacing: float
     goes_on: Callable[[np.ndarray, int, int], bool | None] | None = None
+    contrast: Callable[[np.ndarray, int], tuple[float, float] | None] | None = None
+    mean_under: Callable[[np.ndarray, int], float] | None = None
 
     @classmethod
     def of(cls, settings: PropagationSettings, predictor: SlicePredictor) -> Terms:
@@ -48,7 +46,7 @@ class Terms:
             tuple(predictor.shape),
             tuple(predictor.pixel_spacing),
             float(predictor.slice_spacing),
-            getattr(predictor, "goes_on", None),
+            *(getattr(predictor, name, None) for name in ("goes_on", "contrast", "mean_under")),
         )
 
     @property
@@ -68,36 +66,6 @@ class Terms:
         return np.count_nonzero(mask) >= self.settings.full_fraction * mask.size
 
 
-class Confidence:
-    """How low the predicted IoU may fall on the way outward: a fall below the best so far, less with every step deeper.
-
-    Args:
-        terms: settings and geometry.
-        seed: mask of the seed slice, not empty.
-        start: its index.
-    """
-
-    def __init__(self, terms: Terms, seed: np.ndarray, start: int) -> None:
-        self._terms, self._start, self._best = terms, start, 0.0
-        row0, row1, col0, col1 = mask_bounds(seed)
-        height, width = (row1 - row0) * terms.pixel_spacing[0], (col1 - col0) * terms.pixel_spacing[1]
-        self._half_size_mm = (height + width) / 4
-
-    def least(self, index: int) -> float:
-        """Smallest predicted IoU with which slice ``index`` is accepted."""
-        settings = self._terms.settings
-        if settings.confidence_drop >= 1:
-            return 0.0
-        depth = abs(index - self._start) * self._terms.slice_spacing / self._half_size_mm
-        beyond = min(max(depth - 1.0, 0.0), MAX_DEPTH - 1.0)
-        allowed = settings.confidence_drop - settings.depth_doubt * beyond
-        return self._best - max(allowed, min(SMALLEST_DROP, settings.confidence_drop))
-
-    def accept(self, predicted_iou: float) -> None:
-        """Remember an accepted slice."""
-        self._best = max(self._best, predicted_iou)
-
-
 def judge(
     terms: Terms,
     last: np.ndarray,
@@ -106,6 +74,7 @@ def judge(
     accepted: str,
     steps: int = 1,
     least: float = 0.0,
+    appearance: float | None = None,
 ) -> SliceRecord:
     """Compare a slice's mask with the last accepted one.
 
@@ -116,17 +85,19 @@ def judge(
         result: the model's answer.
         accepted: reason to record when nothing is wrong.
         steps: slices from ``last`` to here.
-        least: predicted IoU below which the mask is refused (:class:`Confidence`).
+        least: predicted IoU below which the mask is refused (``evidence.Confidence``).
+        appearance: part of the seed's contrast that is left, or None (``evidence.Appearance``).
 
     Returns:
         A record whose reason is ``accepted`` or ``stopped:...``: absent, full, object_score, iou, area,
-        predicted_iou, confidence, the first that applies.
+        predicted_iou, confidence, appearance, the first that applies.
     """
     settings, mask = terms.settings, result.mask
     area = int(np.count_nonzero(mask))
     numbers = {
         "area": area,
         "predicted_iou": float(result.predicted_iou),
+        "appearance": appearance,
         "object_score": None if result.object_score is None else float(result.object_score),
     }
     if not area:
@@ -146,6 +117,8 @@ def judge(
         reason = records.STOPPED_PREDICTED_IOU
     elif result.predicted_iou < least:
         reason = records.STOPPED_CONFIDENCE
+    elif appearance is not None and appearance < settings.appearance:
+        reason = records.STOPPED_APPEARANCE
     else:
         reason = accepted
     return SliceRecord(index, reason, iou=overlap, area_ratio=float(ratio), shift=shift, **numbers)
