@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "SegmentAnythingMed"))
@@ -48,10 +47,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "SegmentAnythingMed"
 
 def reference_of(case: dict[str, Any], data: Path, stack: SliceStack) -> np.ndarray:
     """Bool [K, J, I] of the case's label, or of one of its connected parts."""
-    path = data / case["labels"]
-    # a PNG with a palette: the numbers of its colours are the labels
-    picture = path.suffix == ".png"
-    labels = np.asarray(Image.open(path))[None] if picture else np.asarray(load_mask(path, stack.volume))
+    labels = np.asarray(load_mask(data / case["labels"], stack.volume))
     mask = labels == case["label"]
     if "component" in case:
         parts, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
