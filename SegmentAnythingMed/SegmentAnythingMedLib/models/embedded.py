@@ -71,35 +71,56 @@ class EmbeddedModel(PromptableModel):
         mask_input: np.ndarray | None = None,
         multimask_output: bool = False,
     ) -> SlicePrediction:
-        """See :meth:`PromptableModel.decode`."""
+        """See :meth:`PromptableModel.decode`.
+
+        A box with the mask of a neighbouring slice is answered twice, once from the mask and once from the box's
+        ellipse, and the logits are averaged: the mask knows the shape, the box does not repeat its mistakes.
+        """
         frame = features.frame
-        if mask_input is None and prompts.mask is not None:
-            mask_input = frame.mask_logits(prompts.mask, self.low_res_size)
-            if mask_input is None and prompts.box is None and len(prompts.points) == 0:
-                raise PromptError("prompt.empty", "The mask prompt has no pixel left at the network's resolution.")
-        if prompts.empty and mask_input is None:
-            raise PromptError("prompt.empty", "Expected a point, a box or a mask, got none.")
         coords, labels = prompt_tokens(prompts, frame)
+        hints = self._hints(prompts, frame, coords[0, labels[0] >= BOX_FIRST], mask_input)
+        count = max(len(hints), 1)
+        masks = has_mask = None
+        if hints:
+            masks = torch.stack([hint for hint, _ in hints]).to(self.device)
+            has_mask = torch.ones(count, dtype=torch.bool, device=self.device)
         tensors = {name: torch.as_tensor(value, device=self.device).float() for name, value in features.tensors.items()}
-        masks = has_mask = prior = None
-        if mask_input is not None:
-            masks = torch.as_tensor(mask_input, dtype=torch.float32, device=self.device)[None, None]
-        elif prompts.box is not None and self.network.config.dense_prior:
-            corners = coords[0, labels[0] >= BOX_FIRST].reshape(1, 4)
-            masks = prior = ellipse_prior(corners, self.low_res_size, self.image_size).to(self.device)
-        if masks is not None:
-            has_mask = torch.ones(1, dtype=torch.bool, device=self.device)
         with torch.inference_mode():
-            logits, iou = self.network.decode(tensors, coords.to(self.device), labels.to(self.device), masks, has_mask)
+            logits, iou = self.network.decode(
+                tensors,
+                coords.expand(count, -1, -1).to(self.device),
+                labels.expand(count, -1).to(self.device),
+                masks,
+                has_mask,
+            )
         chosen = slice(1, 4) if multimask_output else slice(0, 1)
-        low = logits[0, chosen].float()
-        if prior is not None and len(prompts.points) == 0:
-            low = lean_on_shape(low, prior[0])
-        low = low.cpu()
+        answers = list(logits[:, chosen].float().cpu())
+        for n, (hint, is_shape) in enumerate(hints):
+            if is_shape and len(prompts.points) == 0:
+                answers[n] = lean_on_shape(answers[n], hint)
+        low = torch.stack(answers).mean(dim=0)
         if not bool(torch.isfinite(low).all()):
             raise ModelError("model.nan", "The network returned numbers that are not finite; is the image finite?")
-        predicted = iou[0, chosen].clamp(0, 1).cpu().numpy()
+        predicted = iou[:, chosen].mean(dim=0).clamp(0, 1).cpu().numpy()
         return SlicePrediction(low.numpy(), predicted, frame.restore(low))
+
+    def _hints(
+        self, prompts: SlicePrompts, frame: Frame, corners: torch.Tensor, mask_input: np.ndarray | None
+    ) -> list[tuple[torch.Tensor, bool]]:
+        """Mask prompts [1, h, w], each with whether it is the box's ellipse; raises ``prompt.empty``."""
+        if mask_input is not None:
+            return [(torch.as_tensor(mask_input, dtype=torch.float32)[None], False)]
+        hints = []
+        if prompts.mask is not None:
+            mask = frame.mask_logits(prompts.mask, self.low_res_size)
+            hints += [] if mask is None else [(torch.from_numpy(mask)[None], False)]
+        if prompts.box is not None and self.network.config.dense_prior:
+            hints.append((ellipse_prior(corners.reshape(1, 4), self.low_res_size, self.image_size)[0], True))
+        if not hints and prompts.box is None and len(prompts.points) == 0:
+            raise PromptError(
+                "prompt.empty", "Expected a point, a box or a mask that is not too small for the network; got none."
+            )
+        return hints
 
 
 def lean_on_shape(logits: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:

@@ -48,7 +48,8 @@ class PropagationSettings:
             shrunk has come to its end, and a further slice would be encoded for nothing. 0 looks ahead whatever the
             size. (There is no look-ahead either onto a slice whose pixels lack the object: ``Session.goes_on``.)
         box_extension: margin of the projected box; below 1 a fraction of its sides, from 1 on pixels.
-        box_extension_mm: smallest margin in mm; None is half the slice spacing.
+        box_extension_mm: smallest margin in mm; None is half a pixel. (Half the slice spacing was measured worse: the
+            answers grow from slice to slice.)
         limits: first and last slice that may be touched, inclusive; None is all.
         motion_compensation: move the last mask by the displacement of the centroid (up to 60 degrees of obliquity)
             before masks are compared; for thin oblique structures.
@@ -73,7 +74,7 @@ class PropagationSettings:
     appearance: float = 0.3
     patience: int = 1
     taper: float = 0.5
-    box_extension: float = 0.05
+    box_extension: float = 0.02
     box_extension_mm: float | None = None
     limits: tuple[int, int] | None = None
     motion_compensation: bool = False
@@ -104,7 +105,7 @@ class PropagationSettings:
     @classmethod
     def published(cls, **changes: Any) -> PropagationSettings:
         """Settings of micro-sam's annotator: single point, IoU 0.5, box extension 0.05, published rules."""
-        return replace(cls(projection="single_point", as_published=True), **changes)
+        return replace(cls(projection="single_point", box_extension=0.05, as_published=True), **changes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""

@@ -51,9 +51,10 @@ class Terms:
 
     @property
     def min_margin_px(self) -> tuple[float, float]:
-        """Smallest margin of a projected box, (rows, columns): half a slice spacing, unless set in mm."""
+        """Smallest margin of a projected box, (rows, columns): half a pixel, unless set in mm."""
         margin = self.settings.box_extension_mm
-        margin = 0.5 * self.slice_spacing if margin is None else margin
+        if margin is None:
+            return 0.5, 0.5
         return margin / self.pixel_spacing[0], margin / self.pixel_spacing[1]
 
     @property
