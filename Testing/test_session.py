@@ -100,6 +100,10 @@ def test_two_sessions_share_a_cache_and_a_fresh_one_repeats_the_result(model):
     two = propagate(second, prompts).stack()
     assert second.counters.encodes == 0
     assert np.array_equal(one, two)
+    second.close()
+    third = Session(volume, model, cache=cache)
+    propagate(third, prompts)
+    assert third.counters.encodes == 0, "closing a session must not empty a cache that others share"
     assert np.array_equal(one, propagate(Session(volume, model), prompts).stack())
 
 

@@ -96,6 +96,7 @@ class Session:
         self.pixel_spacing, self.slice_spacing = self.stack.pixel_spacing, self.stack.slice_spacing
         self.orientation = Orientation.of(self.stack)
         self._shape, self._spacing = map(self.orientation.pair, (self.shape, self.pixel_spacing))  # as shown
+        self._owns_cache = cache is None
         self.cache = FeatureCache() if cache is None else cache
         self.reuse_regions = reuse_regions
         self.counters = Counters()
@@ -111,11 +112,12 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Forget the features kept in memory; the session answers no more prompts."""
+        """Forget the features kept in memory (a cache that was given is left to its owner); no more prompts."""
         with self._lock:
             self._closed = True
             self._shown.clear()
-            self.cache.clear()
+            if self._owns_cache:
+                self.cache.clear()
 
     def encode(self, indices: range | list[int], progress: Progress | None = None) -> int:
         """Encode whole slices ahead of time (idle time, or an explicit wish); returns how many were new.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,6 @@ class SlicePrediction:
     low_res_logits: np.ndarray
     predicted_iou: np.ndarray
     logits: np.ndarray
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class PromptableModel(ABC):
