@@ -105,6 +105,15 @@ def test_why_a_walk_stops(change: str, reason: str) -> None:
     assert result.lower == 0
 
 
+def test_strict_settings_end_earlier() -> None:
+    truth = discs([0, 0, 6, 7, 8, 9, 10, 9, 8, 7, 6, 0, 0])
+    usual = propagate(StubPredictor(truth), box_seed(truth, 6))
+    strict = propagate(StubPredictor(truth), box_seed(truth, 6), PropagationSettings.strict())
+    assert set(strict.masks) < set(usual.masks)
+    assert all(record.iou >= 0.8 for record in strict.records.values() if record.reason in ("forward", "backward"))
+    assert strict.end_upper == strict.end_lower == "stopped:iou"
+
+
 def test_the_first_step_may_fail_on_both_sides() -> None:
     truth = discs([0, 0, 0, 7, 0, 0, 0])
     result = propagate(StubPredictor(truth), box_seed(truth, 3))

@@ -107,6 +107,11 @@ class PropagationSettings:
         """Settings of micro-sam's annotator: single point, IoU 0.5, box extension 0.05, published rules."""
         return replace(cls(projection="single_point", box_extension=0.05, as_published=True), **changes)
 
+    @classmethod
+    def strict(cls, **changes: Any) -> PropagationSettings:
+        """Settings that rather end early than follow something else: IoU 0.8, no look-ahead (spec of the engine, 1.8)."""
+        return replace(cls(iou_threshold=0.8, patience=0), **changes)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report."""
         limits = list(self.limits) if self.limits else None
