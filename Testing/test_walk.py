@@ -310,3 +310,50 @@ def test_the_report_is_plain_json() -> None:
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["end_upper"] == report["end_upper"]
     assert [r["index"] for r in again["records"]] == sorted(r["index"] for r in again["records"])
+
+
+def test_a_listener_hears_of_every_slice_as_it_is_decided() -> None:
+    truth = discs([0, 6, 7, 8, 8, 8, 7, 6, 5, 0, 0, 0])
+    told: list[int] = []
+    heard: dict[int, tuple] = {}
+
+    def listener(name, decided) -> None:
+        assert name == "a"
+        told.extend(decided)
+        heard.update(decided)
+
+    result = propagate_objects(
+        StubPredictor(truth), {"a": {**box_seed(truth, 3), **box_seed(truth, 6)}}, listener=listener
+    )["a"]
+    assert {index: record for index, (record, _) in heard.items()} == dict(result.records)
+    assert {index for index, (_, mask) in heard.items() if mask is not None} == set(result.masks)
+    assert all(heard[index][1] is mask for index, mask in result.masks.items())
+    assert told[:2] == [3, 6], "seeds come first"
+    again: list[int] = []
+    edited = {
+        **{**box_seed(truth, 3), **box_seed(truth, 6)},
+        11: SlicePrompts(points=np.array([[1.0, 1.0]]), labels=np.array([0])),
+    }
+    propagate_objects(
+        StubPredictor(truth), {"a": edited}, previous={"a": result}, listener=lambda _name, more: again.extend(more)
+    )
+    assert set(again).isdisjoint({3, 4, 5, 6}), "what was taken over is not told again"
+
+
+def test_progress_says_how_many_slices_are_left_at_most() -> None:
+    truth = discs([8] * 20)
+    left: list[int | None] = []
+    progress = Progress(lambda p: left.append(p.at_most))
+    propagate(StubPredictor(truth), {**box_seed(truth, 6), **box_seed(truth, 10)}, progress=progress)
+    assert left[:2] == [None, None], "start, and the first of two seeds"
+    assert left[2:] == list(range(2 * 3 + 9 + 6, -1, -1))
+    assert progress.longest_s == 0.0
+
+
+def test_objects_may_have_settings_of_their_own() -> None:
+    truth = discs([8] * 12)
+    settings = {"a": PropagationSettings(limits=(4, 8)), "b": PropagationSettings()}
+    seeds = {"a": box_seed(truth, 6), "b": box_seed(truth, 6)}
+    both = propagate_objects(StubPredictor(truth), seeds, settings)
+    assert (both["a"].lower, both["a"].upper) == (4, 8)
+    assert (both["b"].lower, both["b"].upper) == (0, 11)

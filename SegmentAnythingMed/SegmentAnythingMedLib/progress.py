@@ -28,6 +28,7 @@ class Progress:
         self.label = ""
         self.done = 0
         self.total: int | None = None
+        self.at_most: int | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -46,6 +47,13 @@ class Progress:
             return None
         return self.elapsed_s / self.done * max(self.total - self.done, 0)
 
+    @property
+    def longest_s(self) -> float | None:
+        """Seconds to go at most, for a step whose end shows only on the way; ``None`` while it cannot be known."""
+        if self.at_most is None or not self.done:
+            return self.remaining_s
+        return self.elapsed_s / self.done * self.at_most
+
     def cancel(self) -> None:
         """Ask the running step to stop at its next :meth:`check`."""
         self._cancelled.set()
@@ -57,13 +65,13 @@ class Progress:
 
     def start(self, label: str, total: int | None = None) -> None:
         """Begin a step called ``label`` of ``total`` units (``None``: unknown)."""
-        self.label, self.total, self.done = label, total, 0
+        self.label, self.total, self.done, self.at_most = label, total, 0, None
         self._started = time.monotonic()
         self._tell()
 
-    def advance(self, units: int = 1) -> None:
-        """Report ``units`` more as done."""
-        self.done += units
+    def advance(self, units: int = 1, at_most: int | None = None) -> None:
+        """Report ``units`` more as done, and how many are left at most, where the total is not known."""
+        self.done, self.at_most = self.done + units, at_most
         self._tell()
 
     def _tell(self) -> None:

@@ -55,6 +55,9 @@ class Job:
         self._predictor_key = getattr(predictor, "key", "")
         self._known = {} if previous is None else previous.runs
         self._runs: dict[Hashable, Run] = {}
+        self._ahead: dict[Hashable, int] = {}
+        self._current: Hashable = None
+        self._answered = 0
         self._ends = [records.CANCELLED, records.CANCELLED]
         self.notes = list(seeds.notes)
         self._prompts = self._inside_limits()
@@ -63,6 +66,16 @@ class Job:
 
     def requests(self) -> Generator[Request, SliceResult, None]:
         """Everything that has to be asked, in order; send the answer to each."""
+        steps, answer = self._steps(), None
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            answer = yield request
+            self._answered += 1
+
+    def _steps(self) -> Generator[Request, SliceResult, None]:
         masks: dict[int, np.ndarray] = {}
         for index in sorted(self._prompts):
             run = yield from self._run(
@@ -103,6 +116,21 @@ class Job:
             runs=self._runs,
         )
 
+    def decided(self) -> dict[int, tuple[SliceRecord, np.ndarray | None]]:
+        """Slices decided since the last call: record, and mask bool [H, W] or None where there is none."""
+        found = {}
+        for run in self._runs.values():
+            found.update((index, (run.records[index], run.masks.get(index))) for index in run.news)
+            run.news.clear()
+        return found
+
+    @property
+    def ahead(self) -> int | None:
+        """Slices still to be asked at most; None until the seeds are done. Most walks end long before."""
+        if self.phase == SEEDS:
+            return None
+        return sum(self._ahead.values()) - min(self._answered, self._ahead.get(self._current, 0))
+
     def _within(self, index: int) -> bool:
         limits = self._settings.limits
         return limits is None or limits[0] <= index <= limits[1]
@@ -130,10 +158,14 @@ class Job:
         run = self._known.get(key)
         if run is not None and run.finished:
             self._runs[key] = run
+            self._ahead.pop(key, None)
+            run.news.clear()
             return run
         run = self._runs[key] = Run(key)
+        self._current, self._answered = key, 0
         yield from work(run, *arguments)
         run.finished = True
+        self._ahead.pop(key, None)
         return run
 
     def _segment_seed(self, run: Run, index: int) -> Generator[Request, SliceResult, None]:
@@ -148,7 +180,7 @@ class Job:
         score = None if answer.object_score is None else float(answer.object_score)
         numbers = {"area": area, "predicted_iou": float(answer.predicted_iou), "object_score": score}
         if not area:
-            run.records[index] = SliceRecord(index, records.STOPPED_ABSENT, note="empty answer to a prompt", **numbers)
+            run.refuse(SliceRecord(index, records.STOPPED_ABSENT, note="empty answer to a prompt", **numbers))
             return
         note = "covers the whole slice" if self._terms.is_full(answer.mask) else ""
         run.accept(SliceRecord(index, records.SEED, note=note, **numbers), answer.mask)
@@ -162,15 +194,18 @@ class Job:
 
     def _ours(self, masks: dict[int, np.ndarray]) -> Generator[Request, SliceResult, None]:
         gaps, walks = plan(sorted(masks), self._stops, self._count, self._settings.limits)
+        keys = {
+            gap: ("gap", gap.low, gap.high, self._marks[gap.low], self._marks[gap.high], self._rules) for gap in gaps
+        }
+        keys.update((walk, ("outward", walk, self._marks[walk.start], self._rules)) for walk in walks)
+        self._ahead = {(self._predictor_key, *keys[part]): part.most for part in (*gaps, *walks)}
         for gap in gaps:
             self.phase = INSIDE
             pair = (masks[gap.low], masks[gap.high])
-            key = ("gap", gap.low, gap.high, self._marks[gap.low], self._marks[gap.high], self._rules)
-            yield from self._run(key, fill_gap, gap.low, gap.high, pair, self._terms)
+            yield from self._run(keys[gap], fill_gap, gap.low, gap.high, pair, self._terms)
         for walk in walks:
             self.phase = UP if walk.step > 0 else DOWN
-            key = ("outward", walk, self._marks[walk.start], self._rules)
-            run = yield from self._run(key, walk_outward, walk, masks[walk.start], self._terms)
+            run = yield from self._run(keys[walk], walk_outward, walk, masks[walk.start], self._terms)
             self._note_end(walk, run, masks)
 
     def _note_end(self, walk: Outward, run: Run, masks: dict[int, np.ndarray]) -> None:
@@ -184,6 +219,7 @@ class Job:
         annotated, notes = Annotated.of(sorted(masks), self._stops)
         self.notes += notes
         key = ("published", annotated, tuple(self._marks[n] for n in sorted(masks)), self._rules)
+        self._ahead = {(self._predictor_key, *key): self._count - len(masks)}
         run = yield from self._run(key, self._walk_published, annotated, masks)
         self._ends = list(run.end.split())
 

@@ -35,6 +35,11 @@ class Outward:
         """+1 or -1."""
         return 1 if self.barrier > self.start else -1
 
+    @property
+    def most(self) -> int:
+        """Slices to ask if the object goes on to the barrier."""
+        return abs(self.barrier - self.start) - 1
+
 
 def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> Generator[Request, SliceResult, None]:
     """Fill ``run`` from the slice beside the seed outward.
@@ -57,7 +62,7 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
         share = looks.share(result.mask, index)
         record = judge(terms, last, index, result, direction, abs(index - last_index), confidence.least(index), share)
         if not record.accepted:
-            run.records[index] = record
+            run.refuse(record)
             refused.append(record)
             if len(refused) > settings.patience or index + course.step == course.barrier:
                 break

@@ -16,6 +16,11 @@ class Gap:
     low: int
     high: int
 
+    @property
+    def most(self) -> int:
+        """Slices to ask: each twice, on the way up and down."""
+        return 2 * (self.high - self.low - 1)
+
 
 def plan(
     seeds: list[int], stops: list[int], count: int, limits: tuple[int, int] | None

@@ -105,7 +105,7 @@ class _Volume:
             record = _record(index, result, source, records.FORWARD if step > 0 else records.BACKWARD)
             if record.iou < self._terms.settings.iou_threshold:
                 reason = records.STOPPED_IOU if record.area else records.STOPPED_ABSENT
-                self._run.records[index] = replace(record, reason=reason)
+                self._run.refuse(replace(record, reason=reason))
                 return reason
             self._keep(record, result)
         return records.EDGE
@@ -137,7 +137,7 @@ class _Volume:
         if record.area:
             self._run.accept(record, result.mask)
         else:
-            self._run.records[record.index] = replace(record, reason=records.STOPPED_ABSENT)
+            self._run.refuse(replace(record, reason=records.STOPPED_ABSENT))
 
 
 def _record(index: int, result: SliceResult, source: np.ndarray, reason: str) -> SliceRecord:

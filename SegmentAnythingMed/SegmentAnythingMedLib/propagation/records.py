@@ -85,6 +85,7 @@ class Run:
         records: slice -> record.
         end: why an outward walk ended, or None.
         finished: False while running, and for ever after a cancel.
+        news: slices decided since somebody last looked, in order.
     """
 
     key: Hashable
@@ -92,11 +93,17 @@ class Run:
     records: dict[int, SliceRecord] = field(default_factory=dict)
     end: str | None = None
     finished: bool = False
+    news: list[int] = field(default_factory=list, repr=False)
 
     def accept(self, record: SliceRecord, mask: np.ndarray) -> None:
         """Keep a mask with its record."""
         self.masks[record.index] = mask
+        self.refuse(record)
+
+    def refuse(self, record: SliceRecord) -> None:
+        """Keep the record of a slice without a mask."""
         self.records[record.index] = record
+        self.news.append(record.index)
 
 
 @dataclass(frozen=True, eq=False)

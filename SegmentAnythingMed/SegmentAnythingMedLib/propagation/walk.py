@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from ..engine.predictor import Request, SlicePredictor, SliceResult
 from ..errors import Cancelled, PromptError
@@ -10,10 +12,13 @@ from ..progress import Progress
 from ..prompts.seeds import ObjectSeeds
 from ..prompts.types import SlicePrompts
 from .job import DOWN, Job
-from .records import Propagation
+from .records import Propagation, SliceRecord
 from .settings import PropagationSettings
 
 Seeds = ObjectSeeds | Mapping[int, SlicePrompts]
+Decided = Mapping[int, tuple[SliceRecord, np.ndarray | None]]
+Listener = Callable[[str, Decided], None]
+"""Told, after every answer that decided something: object, slice -> (record, mask or None where there is none)."""
 
 
 def propagate(
@@ -57,28 +62,34 @@ def propagate(
 def propagate_objects(
     predictor: SlicePredictor,
     objects: Mapping[str, Seeds],
-    settings: PropagationSettings | None = None,
+    settings: PropagationSettings | Mapping[str, PropagationSettings] | None = None,
     progress: Progress | None = None,
     previous: Mapping[str, Propagation] | None = None,
+    listener: Listener | None = None,
 ) -> dict[str, Propagation]:
     """Segment several objects together, so that each slice is encoded once for all of them.
 
     The objects do not see each other: masks may overlap. Arguments and errors as in :func:`propagate`; an object for
-    which the model found nothing has no masks and a note, the others go on.
+    which the model found nothing has no masks and a note, the others go on. ``settings`` may be given per object.
+    ``listener`` hears of every slice as soon as it is decided (a later answer may decide it anew); runs that are taken
+    over from ``previous`` are in the result only.
     """
     if not objects:
         raise PromptError("prompt.none", "Expected at least one object with a prompt; got none.")
     settings, progress = settings or PropagationSettings(), progress or Progress()
+    each = settings if isinstance(settings, Mapping) else dict.fromkeys(objects, settings)
     jobs = {
-        name: Job(predictor, ObjectSeeds.of(seeds), settings, (previous or {}).get(name))
+        name: Job(predictor, ObjectSeeds.of(seeds), each[name], (previous or {}).get(name))
         for name, seeds in objects.items()
     }
     progress.start("Propagating")
-    completed = _drive(predictor, jobs, progress)
+    completed = _drive(predictor, jobs, progress, listener)
     return {name: job.result(completed[name]) for name, job in jobs.items()}
 
 
-def _drive(predictor: SlicePredictor, jobs: Mapping[str, Job], progress: Progress) -> dict[str, bool]:
+def _drive(
+    predictor: SlicePredictor, jobs: Mapping[str, Job], progress: Progress, listener: Listener | None
+) -> dict[str, bool]:
     """Serve all jobs, slice by slice; False for those that a cancel left unfinished."""
     generators = {name: job.requests() for name, job in jobs.items()}
     waiting: dict[str, Request] = {}
@@ -90,6 +101,9 @@ def _drive(predictor: SlicePredictor, jobs: Mapping[str, Job], progress: Progres
         except StopIteration:
             waiting.pop(name, None)
             completed[name] = True
+        decided = jobs[name].decided() if listener is not None else None
+        if decided:
+            listener(name, decided)
 
     for name in jobs:
         resume(name, None)
@@ -99,8 +113,9 @@ def _drive(predictor: SlicePredictor, jobs: Mapping[str, Job], progress: Progres
             name = min(waiting, key=lambda name: _turn(jobs[name], waiting[name]))
             request = waiting[name]
             answer = predictor.predict(request.index, request.prompts, propagated=request.propagated)
-            progress.advance()
             resume(name, answer)
+            ahead = [job.ahead for name, job in jobs.items() if not completed[name]]
+            progress.advance(at_most=None if None in ahead else sum(ahead))
     except Cancelled:
         pass
     return completed
