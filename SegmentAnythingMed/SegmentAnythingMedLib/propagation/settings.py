@@ -109,7 +109,7 @@ class PropagationSettings:
 
     @classmethod
     def strict(cls, **changes: Any) -> PropagationSettings:
-        """Settings that rather end early than follow something else: IoU 0.8, no look-ahead (spec of the engine, 1.8)."""
+        """Settings that rather end early than follow something else: IoU 0.8, no look-ahead (engine spec, 1.8)."""
         return replace(cls(iou_threshold=0.8, patience=0), **changes)
 
     def to_json(self) -> dict[str, Any]:
