@@ -11,6 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+from slicer_fixtures import make_segmentation, make_volume, rendering, slice_view, slicer_gui, slicer_host
+
+__all__ = ["make_segmentation", "make_volume", "rendering", "slice_view", "slicer_gui", "slicer_host"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = REPOSITORY / "SegmentAnythingMed" / "Resources" / "SampleData" / "CTPelvisBladder"
