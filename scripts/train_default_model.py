@@ -35,8 +35,10 @@ DESIGNS = {
     "plain": HybridConfig(skip_dims=(0, 0), dense_prior=False),
     "skips": HybridConfig(dense_prior=False),
     "prior": HybridConfig(),
+    "reference": HybridConfig(references=True),
 }
-"""Networks that were compared: SAM's decoder; with skips; with skips and the box's ellipse as mask prompt."""
+"""Networks that were compared: SAM's decoder; with skips; with skips and the box's ellipse as mask prompt; with what
+the object looked like where it is known, besides."""
 
 
 class Crops(IterableDataset):

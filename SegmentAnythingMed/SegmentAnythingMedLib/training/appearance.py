@@ -28,17 +28,17 @@ def window_real(
     return np.clip((crop.astype(np.float32) - lower) / max(upper - lower, 1e-6), 0, 1)
 
 
-def paint_labels(parts: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random image for a partition.
+def random_means(parts: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values drawn at random for the labels of a partition.
 
     Args:
         parts: uint8 [S, S], the label under each pixel.
         target: bool [S, S], the object asked for; it gets a visible contrast most of the time.
+        rng: source of randomness.
 
     Returns:
-        float32 [S, S] in 0..1.
+        Mean per label, float32 [256], and the palette they come from, [n].
     """
-    values = np.unique(parts)
     palette = rng.random(int(rng.integers(3, 8)))
     means = palette[rng.integers(len(palette), size=256)] + rng.normal(0, 0.03, 256)
     if target.any() and rng.random() < 0.8:
@@ -49,16 +49,32 @@ def paint_labels(parts: np.ndarray, target: np.ndarray, rng: np.random.Generator
         if not 0.0 <= around + gap <= 1.0:
             gap = -gap
         means[inside] = np.clip(around + gap, 0, 1)
-    lookup = means.astype(np.float32)
+    return means.astype(np.float32), palette
+
+
+def paint_labels(
+    parts: np.ndarray, target: np.ndarray, look: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """An image for a partition; the same state of ``rng`` gives the same kind of texture to another cut.
+
+    Args:
+        parts: uint8 [S, S], the label under each pixel.
+        target: bool [S, S], the object asked for.
+        look: from :func:`random_means`.
+        rng: source of randomness.
+
+    Returns:
+        float32 [S, S] in 0..1.
+    """
+    lookup, palette = look
     image = lookup[parts]
+    disturbance = np.random.default_rng(rng.integers(2**63))
     if target.any():
-        image = _disturb(image, target, palette, rng)
+        image = _disturb(image, target, palette, disturbance)
     if rng.random() < 0.7:
         coarse = rng.standard_normal([int(rng.integers(6, 40))] * 2).astype(np.float32)
         texture = ndimage.zoom(coarse, parts.shape[0] / coarse.shape[0], order=1)[: parts.shape[0], : parts.shape[1]]
-        strength = np.zeros(256, dtype=np.float32)
-        strength[values] = rng.uniform(0, 0.08, len(values))
-        image = image + strength[parts] * texture
+        image = image + rng.uniform(0, 0.08, 256).astype(np.float32)[parts] * texture
     return np.clip(ndimage.gaussian_filter(image, float(rng.uniform(0.3, 1.6))), 0, 1)
 
 

@@ -7,6 +7,7 @@ true neighbouring-slice prompts beside boxes and points, and with empty targets 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from ..models.hybrid import (
 )
 from .crops import Sample
 
+BOX_FOR_POINT = 0.4
+"""Part of the samples prompted from a neighbour whose second prompt is a box on the slice in place of a point."""
+RECALL_WEIGHT = 0.4
 MASK_STRENGTH = 6.907
 """Logit of a binary mask prompt: the logit of 0.999."""
 
@@ -39,6 +43,9 @@ class Prompted:
     labels: np.ndarray  # int64 [2, 2]
     masks: np.ndarray  # float32 [2, 1, S/2, S/2]
     has_mask: np.ndarray  # bool [2]
+    ambiguous: np.ndarray  # bool [2]: a point alone may mean several things
+    reference: np.ndarray | None  # float32 [1, S, S]: a slice where the first object is known
+    reference_mask: np.ndarray | None  # float32 [1, S/2, S/2]
 
 
 def _halve(array: np.ndarray) -> np.ndarray:
@@ -85,30 +92,70 @@ def first_prompts(sample: Sample, rng: np.random.Generator) -> Prompted:
         if rng.random() < 0.85:
             masks[0, 0] = np.where(_halve(source.astype(np.float32)) > 0.5, MASK_STRENGTH, -MASK_STRENGTH)
             has_mask[0] = bool((masks[0] > 0).any())
-    box = _box(source) if source.any() else np.array([size / 4, size / 4, size * 3 / 4, size * 3 / 4])
-    extent = np.array([box[2] - box[0], box[3] - box[1]])[[0, 1, 0, 1]]
+    box = _drawn_box(source, rng) if source.any() else np.array([size / 4, size / 4, size * 3 / 4, size * 3 / 4])
     if sample.from_previous:
+        box = _box(source) if source.any() else box
+        extent = np.array([box[2] - box[0], box[3] - box[1]])[[0, 1, 0, 1]]
         box += np.array([-1, -1, 1, 1]) * (0.05 * extent + 0.5)
         jitter = rng.choice([0.0, 0.05, 0.1, 0.2], p=[0.2, 0.4, 0.3, 0.1])
-    else:
-        # a person's box is meant to be tight: the network must learn to rely on its sides
-        jitter = rng.choice([0.0, 0.03, 0.06, 0.12], p=[0.15, 0.35, 0.35, 0.15])
-    box += rng.uniform(-1, 1, 4) * extent * jitter
-    point = _inner_point(second, rng) if second.any() else np.array([size / 2, size / 2])
+        box += rng.uniform(-1, 1, 4) * extent * jitter
     if not has_mask[0]:
         # what inference does with a box alone: the ellipse in it is the first guess
         masks[0] = ellipse_prior(torch.from_numpy(box[None]).float(), size // 2, size)[0].numpy()
         has_mask[0] = True
-    label = POINT_POSITIVE if second.any() else POINT_NEGATIVE
-    coords = np.stack([box.reshape(2, 2), np.stack([point, np.zeros(2)])]).astype(np.float32)
-    labels = np.array([[BOX_FIRST, BOX_SECOND], [label, PADDING]], dtype=np.int64)
+    with_box = second.any() and sample.from_previous and rng.random() < BOX_FOR_POINT
+    if with_box:
+        other = _drawn_box(second, rng)
+        masks[1] = ellipse_prior(torch.from_numpy(other[None]).float(), size // 2, size)[0].numpy()
+        has_mask[1] = True
+        kinds, places = [BOX_FIRST, BOX_SECOND], other.reshape(2, 2)
+    else:
+        point = _inner_point(second, rng) if second.any() else np.array([size / 2, size / 2])
+        kinds = [POINT_POSITIVE if second.any() else POINT_NEGATIVE, PADDING]
+        places = np.stack([point, np.zeros(2)])
+    coords = np.stack([box.reshape(2, 2), places]).astype(np.float32)
+    labels = np.array([[BOX_FIRST, BOX_SECOND], kinds], dtype=np.int64)
     targets = _halve(sample.targets).astype(np.float32)
-    return Prompted(sample.image[None].astype(np.float32), targets, coords, labels, masks, has_mask)
+    return Prompted(
+        sample.image[None].astype(np.float32), targets, coords, labels, masks, has_mask,
+        np.array([False, not with_box]), *_known(sample, rng),
+    )  # fmt: skip
+
+
+def _drawn_box(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A person's box (x0, y0, x1, y1): meant to be tight, so the network must learn to rely on its sides."""
+    box = _box(mask)
+    extent = np.array([box[2] - box[0], box[3] - box[1]])[[0, 1, 0, 1]]
+    return box + rng.uniform(-1, 1, 4) * extent * rng.choice([0.0, 0.03, 0.06, 0.1], p=[0.15, 0.3, 0.45, 0.1])
+
+
+def _known(sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The slice where the object is known, with a mask as a model would have drawn it."""
+    if sample.reference is None or not sample.reference_mask.any():
+        return None, None
+    mask = _roughen(sample.reference_mask, rng).astype(np.float32)
+    return sample.reference[None].astype(np.float32), _halve(mask)[None]
 
 
 def collate(items: list[Prompted]) -> dict[str, Tensor]:
-    """A batch of B samples: ``image`` [B, 1, S, S]; the prompts of all, two per image, stacked to [2 B, ...]."""
+    """A batch of B samples: ``image`` [B, 1, S, S]; the prompts of all, two per image, stacked to [2 B, ...].
+
+    With references also ``reference`` [R, 1, S, S], ``reference_mask`` [R, 1, S/2, S/2] and ``reference_of`` [2 B], the
+    reference of every prompt or -1.
+    """
+    known = [n for n, i in enumerate(items) if i.reference is not None]
+    more = {}
+    if known:
+        reference_of = torch.full((2 * len(items),), -1, dtype=torch.long)
+        reference_of[[2 * n for n in known]] = torch.arange(len(known))
+        more = {
+            "reference": torch.from_numpy(np.stack([items[n].reference for n in known])),
+            "reference_mask": torch.from_numpy(np.stack([items[n].reference_mask for n in known])),
+            "reference_of": reference_of,
+        }
     return {
+        **more,
+        "ambiguous": torch.from_numpy(np.concatenate([i.ambiguous for i in items])),
         "image": torch.from_numpy(np.stack([i.image for i in items])),
         "target": torch.from_numpy(np.concatenate([i.targets for i in items])),
         "coords": torch.from_numpy(np.concatenate([i.coords for i in items])),
@@ -173,18 +220,42 @@ def _total(logits: Tensor, iou: Tensor, target: Tensor, ambiguous: Tensor) -> tu
     return per_prompt.mean() + estimate, parts
 
 
+def encode_batch(net: HybridSam, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Features of a batch's images, and what ``HybridSam.decode`` needs to know of its references (empty without)."""
+    if net.reference_reader is None or "reference" not in batch:
+        return net.image_encoder(batch["image"]), {}
+    count = len(batch["image"])
+    both = net.image_encoder(torch.cat([batch["image"], batch["reference"]]))
+    reference = net.reference_reader.refer({k: v[count:] for k, v in both.items()}, batch["reference_mask"])
+    return {k: v[:count] for k, v in both.items()}, {"reference": reference, "reference_of": batch["reference_of"]}
+
+
+def recall_loss(
+    net: HybridSam, features: dict[str, Tensor], reference: dict[str, Tensor], reference_of: Tensor, target: Tensor
+) -> Tensor:
+    """Cross-entropy between the object's cover of every cell and the one recalled from the reference alone."""
+    rows = torch.nonzero(reference_of >= 0)[:, 0]
+    seen = features["embedding"][rows // 2]
+    recalled = net.reference_reader.recall(seen, {name: value[reference_of[rows]] for name, value in reference.items()})
+    cover = F.adaptive_avg_pool2d(target[rows][:, None], seen.shape[-2:])
+    return F.binary_cross_entropy(recalled[:, :1].clamp(1e-4, 1 - 1e-4), cover)
+
+
 def training_step(
     net: HybridSam, batch: dict[str, Tensor], rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """Loss of one batch: first prompts, then one or two corrected rounds with the previous logits as mask prompt."""
-    features = net.image_encoder(batch["image"])
+    features, known = encode_batch(net, batch)
     device = batch["image"].device
     count = len(batch["coords"])
     image_of = torch.arange(len(batch["image"]), device=device).repeat_interleave(2)
     coords, labels, target = batch["coords"], batch["labels"], batch["target"]
-    ambiguous = (torch.arange(count, device=device) % 2) == 1
-    logits, iou = net.decode(features, coords, labels, batch["masks"], batch["has_mask"], image_of)
+    ambiguous = batch["ambiguous"]
+    logits, iou = net.decode(features, coords, labels, batch["masks"], batch["has_mask"], image_of, **known)
     loss, parts = _total(logits, iou, target, ambiguous)
+    if known:
+        recalled = recall_loss(net, features, known["reference"], known["reference_of"], target)
+        loss, parts["recall"] = loss + RECALL_WEIGHT * recalled, float(recalled.detach())
     rounds = 2 if rng.random() < 0.2 else 1
     pick = torch.where(ambiguous, 1 + iou[:, 1:].argmax(dim=1), torch.zeros(count, dtype=torch.long, device=device))
     for turn in range(rounds):
