@@ -7,11 +7,8 @@ CVE-2026-24747 up to 2.9.1). When the safe way refuses a file there is no second
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pickle
 import re
-import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,13 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import ModelError
+from .weight_files import file_sha256, read_sidecar, sniff
 
 SAFE_TORCH = (2, 10)
 _WRAPPERS = ("model", "state_dict", "model_state", "model_state_dict")
 _PREFIXES = ("module.", "sam.", "_orig_mod.")
-_SIDECAR_KEYS = ("name", "family", "preprocessing", "licence", "source", "sha256")
-_MAX_SIDECAR = 1 << 16
-_MAX_SAFETENSORS_HEADER = 100_000_000  # the format's own limit
 _SHOWN = 3
 
 
@@ -69,7 +64,7 @@ def read_checkpoint(path: str | PathLike[str], expected_sha256: str | None = Non
     path = Path(path)
     if not path.is_file():
         raise ModelError("checkpoint.missing", f"Checkpoint {path} is not a file; give the path of a weights file.")
-    kind = _sniff(path)
+    kind = sniff(path)
     sidecar = read_sidecar(path)
     sha256 = file_sha256(path)
     for expected in (expected_sha256, sidecar.get("sha256")):
@@ -82,39 +77,6 @@ def read_checkpoint(path: str | PathLike[str], expected_sha256: str | None = Non
     content = _read_safetensors(path) if kind == "safetensors" else _read_torch(path, kind)
     tensors, decoder = unwrap(content)
     return Checkpoint(path.name, sha256, tensors, decoder, sidecar)
-
-
-def file_sha256(path: str | PathLike[str]) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def read_sidecar(path: str | PathLike[str]) -> dict[str, str]:
-    """What ``<path>.json`` says about a checkpoint; empty if there is none.
-
-    Raises:
-        ModelError: ``checkpoint.sidecar`` when it is not a JSON object with texts under the known keys.
-    """
-    sidecar = Path(f"{path}.json")
-    if not sidecar.is_file():
-        return {}
-    problem = f"{sidecar.name} must be a JSON object with texts under {', '.join(_SIDECAR_KEYS)}"
-    if sidecar.stat().st_size > _MAX_SIDECAR:
-        raise ModelError("checkpoint.sidecar", f"{problem}; it is larger than 64 KiB. Correct or remove it.")
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8-sig"))
-    except ValueError:
-        raise ModelError("checkpoint.sidecar", f"{problem}; it is not JSON. Correct or remove it.") from None
-    if not isinstance(content, dict):
-        raise ModelError("checkpoint.sidecar", f"{problem}; got a {type(content).__name__}. Correct or remove it.")
-    for key in _SIDECAR_KEYS:
-        if not isinstance(content.get(key, ""), str):
-            raise ModelError("checkpoint.sidecar", f"{problem}; {key!r} is not a text. Correct or remove it.")
-    return {key: content[key] for key in _SIDECAR_KEYS if content.get(key)}
 
 
 def unwrap(content: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -170,32 +132,6 @@ def _strip(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             break
         tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
     return tensors
-
-
-def _sniff(path: Path) -> str:
-    """``safetensors``, ``zip`` or ``pickle`` by the first bytes; the suffix is not trusted."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        head = file.read(512)
-    if size == 0:
-        raise ModelError("checkpoint.empty", f"{path.name} has zero bytes; fetch it again.")
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"version https://git-lfs")):
-        raise ModelError(
-            "checkpoint.html",
-            f"{path.name} holds a web page or a pointer, not weights: the download led to a page instead of the file. "
-            "Open the link in a browser, save the file itself and replace this one.",
-        )
-    if head.startswith(b"PK\x03\x04"):
-        return "zip"
-    if len(head) >= 9 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= _MAX_SAFETENSORS_HEADER:
-        return "safetensors"
-    if head.startswith(b"\x80"):
-        return "pickle"
-    raise ModelError(
-        "checkpoint.unreadable",
-        f"{path.name} is neither a safetensors nor a PyTorch file; give the weights file as it was published.",
-    )
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
