@@ -1,6 +1,6 @@
 """Whole jobs as Python functions: what the command line, Slicer and a server have in common.
 
-    volume + prompts + model -> labels on the volume's grid, with the reason of every slice
+volume + prompts + model -> labels on the volume's grid, with the reason of every slice
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _run(
         if propagate:
             return propagate_objects(session, seeds, settings, progress)
         progress.start("Segmenting", sum(len(one.seeds) for one in seeds.values()))
-        return {name: _prompted_only(session, one, progress) for name, one in seeds.items()}
+        return {name: segment_prompted(session, one, progress) for name, one in seeds.items()}
     except MemoryError:
         raise _out_of_memory("The machine") from None
     except RuntimeError as error:  # torch has a class for the GPU only
@@ -203,8 +203,8 @@ def _out_of_memory(who: str) -> DeviceError:
     )
 
 
-def _prompted_only(session: Session, seeds: ObjectSeeds, progress: Progress) -> Propagation:
-    """Masks of the prompted slices, without a walk; a cancel keeps what is done."""
+def segment_prompted(session: Session, seeds: ObjectSeeds, progress: Progress) -> Propagation:
+    """Masks of the prompted slices, without a walk; a cancel keeps what is done (``completed`` is False then)."""
     masks: dict[int, np.ndarray] = {}
     found: dict[int, SliceRecord] = {}
     notes, completed = list(seeds.notes), True
