@@ -1,0 +1,104 @@
+"""What a request means on the slices of a session: seeds, marks and settings per object."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...errors import ModelError, PromptError, SegmentAnythingMedError
+
+if TYPE_CHECKING:
+    from ...engine.session import Session
+    from ...prompts.seeds import ObjectSeeds
+    from ...propagation.settings import PropagationSettings
+    from .requests import PropagateRequest
+
+OBJECT = "object"
+
+
+def import_engine() -> None:
+    """Import torch and the library's engine; call it in the main thread before the first job.
+
+    In Slicer an import of something large in another thread has left Qt objects in the wrong thread and the program
+    stuck. Waiting threads must sleep: OpenMP's default is to spin, which steals the cores from Slicer's rendering.
+
+    Raises:
+        ModelError: ``model.torch`` when PyTorch is not installed.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise ModelError(
+            "model.torch", "Expected PyTorch to be installed; it is not. Install it with the module's button first."
+        ) from None
+    from ...engine import session  # noqa: F401
+    from ...models import catalog, embedded  # noqa: F401
+    from ...propagation import walk  # noqa: F401
+    from .. import pipelines  # noqa: F401
+
+
+def resolved(prompts: tuple, session: Session) -> ObjectSeeds:
+    """Prompts of one object on the slices of a session.
+
+    Raises:
+        PromptError: ``prompt.*``.
+    """
+    from ...prompts.resolve import resolve
+    from ...prompts.volume_prompts import VolumePrompts
+
+    return resolve(VolumePrompts.single(prompts, OBJECT), session.stack)[OBJECT]
+
+
+def marks_of(seeds: ObjectSeeds) -> dict[int, str]:
+    """Slice -> what its prompts are, in a word."""
+    from ...prompts.seeds import fingerprint
+
+    return {index: fingerprint(given) + str(index in seeds.drawn) for index, given in seeds.seeds.items()}
+
+
+def plans(
+    request: PropagateRequest, session: Session
+) -> tuple[dict[str, ObjectSeeds], dict[str, PropagationSettings], dict[str, SegmentAnythingMedError]]:
+    """Seeds and settings of the objects that can be propagated, and what is wrong with the others.
+
+    Raises:
+        PromptError: when none can.
+    """
+    seeds: dict[str, ObjectSeeds] = {}
+    settings: dict[str, PropagationSettings] = {}
+    errors: dict[str, SegmentAnythingMedError] = {}
+    for name, prompts in request.objects.items():
+        try:
+            found = resolved(prompts, session)
+            limits = _limits(found, request, session.count)
+        except PromptError as error:
+            errors[name] = error.with_traceback(None)
+            continue
+        seeds[name], settings[name] = found, replace(request.settings, limits=limits)
+    if not seeds:
+        raise next(iter(errors.values()), PromptError("prompt.none", "Expected at least one object with a prompt."))
+    return seeds, settings, errors
+
+
+def _limits(seeds: ObjectSeeds, request: PropagateRequest, count: int) -> tuple[int, int] | None:
+    """First and last slice that may be touched, from the limits and the direction.
+
+    Raises:
+        PromptError: ``prompt.outside_limits``.
+    """
+    low, high = request.limits or (0, count - 1)
+    low, high = max(low, 0), min(high, count - 1)
+    inside = [index for index in seeds.seeds if low <= index <= high]
+    if not inside:
+        raise PromptError(
+            "prompt.outside_limits",
+            f"Expected a prompt within the limits {low} to {high}; all prompts are on other slices: "
+            f"{', '.join(map(str, sorted(seeds.seeds)))}.",
+        )
+    if request.direction == "up":
+        low = min(inside)
+    elif request.direction == "down":
+        high = max(inside)
+    return None if (low, high) == (0, count - 1) else (low, high)
