@@ -41,7 +41,8 @@ class SlicePredictor(Protocol):
     An optional attribute ``key`` (str) names volume, axis, model and preprocessing; results are only reused between
     predictors of the same key. Optional methods say what pixels alone tell, at no cost of the model (see ``Session``):
     ``contrast(mask, index)`` and ``mean_under(mask, index)``, by which a walk notices that it has left the object, and
-    ``goes_on(mask, index, beyond)``, which a walk whose last slice was refused asks before it looks ahead.
+    ``goes_on(mask, index, beyond)``, which a walk whose last slice was refused asks before it looks ahead. The optional
+    method ``reference(mask, index)`` gives what the object looks like, for ``SlicePrompts.references``, or None.
     """
 
     count: int

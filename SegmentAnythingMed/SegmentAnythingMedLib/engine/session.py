@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import PromptError, SegmentAnythingMedError
 from ..models.frame import Region
-from ..models.interface import PromptableModel, SliceFeatures, SlicePrediction
+from ..models.interface import PromptableModel, SliceFeatures
 from ..progress import Progress
 from ..prompts.projection import mask_bounds
 from ..prompts.types import SlicePrompts
@@ -27,32 +28,8 @@ from .appearance import RING_PX, contrast_of, mean_under, seems_to_go_on
 from .features import FeatureCache, feature_key, slice_key
 from .orientation import Orientation
 from .point_search import find_object
-from .predictor import SliceResult
 from .regions import choose_region, extent_of, still_fits
-
-
-@dataclass(frozen=True, eq=False)
-class SessionResult(SliceResult):
-    """A :class:`SliceResult` that remembers how it was made, so that a correction can start from it.
-
-    Attributes:
-        low_res_logits: float32 [h, w] of the chosen mask, in the geometry of ``region``.
-        region: what the model was shown, in pixels of the shown slice (``orientation``); None is the whole slice.
-    """
-
-    low_res_logits: np.ndarray | None = None
-    region: Region | None = None
-
-
-@dataclass
-class Counters:
-    """What a session did, for reports and benchmarks; times in seconds."""
-
-    encodes: int = 0
-    decodes: int = 0
-    encode_s: float = 0.0
-    decode_s: float = 0.0
-    prepare_s: float = 0.0
+from .results import Counters, SessionResult, ordered
 
 
 class Session:
@@ -183,7 +160,7 @@ class Session:
             The mask that the model thinks best; all False when it finds nothing.
 
         Raises:
-            PromptError: ``prompt.empty``, ``prompt.only_negative``.
+            PromptError: ``prompt.empty``, ``prompt.only_negative``, ``prompt.references``.
         """
         return self._ranked(index, prompts, propagated, previous, False)[0]
 
@@ -210,6 +187,22 @@ class Session:
         around = _around(mask, 0)
         return mean_under(self.mapping.apply(self.stack.image(index)[around]), mask[around])
 
+    def reference(self, mask: np.ndarray, index: int) -> Any | None:
+        """What the object under a mask (bool [H, W]) of slice ``index`` looks like, for prompts on other slices.
+
+        None for a model that does not use references, and for an empty or very small mask. Encodes nothing where the
+        object was prompted before.
+        """
+        if not self.model.uses_references or not mask.any():
+            return None
+        with self._lock:
+            shown = np.ascontiguousarray(self.orientation.show(mask))
+            box = extent_of(SlicePrompts(mask=shown))
+            known = self._shown.get(index, {}) if self.reuse_regions else {}
+            seen = [region for region in known if region is not None and region.contains_box(box)]
+            region = min(seen, key=lambda region: region.height, default=None) or self._region(index, box)
+            return self.model.reference(self.features(index, region), shown)
+
     def _ranked(
         self, index: int, prompts: SlicePrompts, propagated: bool, previous: SessionResult | None, want_all: bool
     ) -> list[SessionResult]:
@@ -219,6 +212,8 @@ class Session:
             raise PromptError(
                 "prompt.only_negative", "Expected at least one positive prompt; got negative points only."
             )
+        if prompts.references and not self.model.uses_references:
+            raise PromptError("prompt.references", f"The model {self.model.info.name} does not use references.")
         prompts = self.orientation.show_prompts(prompts, self.shape)
         with self._lock:
             results = self._answers(index, prompts, propagated, previous, want_all)
@@ -281,26 +276,9 @@ class Session:
         prediction = self.model.decode(features, prompts, mask_input=mask_input, multimask_output=several)
         self.counters.decodes += 1
         self.counters.decode_s += time.perf_counter() - begun
-        return _ordered(prediction, region)
+        return ordered(prediction, region)
 
 
 def _around(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
     row0, row1, col0, col1 = mask_bounds(mask)
     return np.s_[max(row0 - margin, 0) : row1 + margin, max(col0 - margin, 0) : col1 + margin]
-
-
-def _ordered(prediction: SlicePrediction, region: Region | None) -> list[SessionResult]:
-    """Results by falling predicted IoU."""
-    count = len(prediction.predicted_iou)
-    return [
-        SessionResult(
-            mask=prediction.logits[n] > 0,
-            logits=prediction.logits[n],
-            predicted_iou=float(prediction.predicted_iou[n]),
-            object_score=None,
-            candidates=count,
-            low_res_logits=prediction.low_res_logits[n],
-            region=region,
-        )
-        for n in np.argsort(-prediction.predicted_iou, kind="stable")
-    ]

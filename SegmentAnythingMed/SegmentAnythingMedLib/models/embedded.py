@@ -20,6 +20,7 @@ from ..prompts.types import SlicePrompts
 from .frame import Frame, Region
 from .hybrid import BOX_FIRST, BOX_SECOND, PADDING, HybridConfig, HybridSam, ellipse_prior
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction
+from .reference import Reference, joined
 
 WEIGHTS = Path(__file__).parent / "weights" / "built-in.safetensors"
 ROUND_FROM, ROUND_FULLY, LEAN = 0.65, 0.80, 2.0
@@ -44,6 +45,7 @@ class EmbeddedModel(PromptableModel):
         self.device = device
         self.image_size = network.config.image_size
         self.low_res_size = self.image_size // 2
+        self.uses_references = network.config.references
 
     def frame(
         self, slice_shape: tuple[int, int], pixel_spacing: tuple[float, float], region: Region | None = None
@@ -75,8 +77,13 @@ class EmbeddedModel(PromptableModel):
 
         A box with the mask of a neighbouring slice is answered twice, once from the mask and once from the box's
         ellipse, and the logits are averaged: the mask knows the shape, the box does not repeat its mistakes.
+
+        Raises:
+            PromptError: ``prompt.empty``; ``prompt.references`` for weights that do not use them.
+            ModelError: ``model.nan``.
         """
         frame = features.frame
+        known = self._known(prompts)
         coords, labels = prompt_tokens(prompts, frame)
         hints = self._hints(prompts, frame, coords[0, labels[0] >= BOX_FIRST], mask_input)
         count = max(len(hints), 1)
@@ -84,14 +91,14 @@ class EmbeddedModel(PromptableModel):
         if hints:
             masks = torch.stack([hint for hint, _ in hints]).to(self.device)
             has_mask = torch.ones(count, dtype=torch.bool, device=self.device)
-        tensors = {name: torch.as_tensor(value, device=self.device).float() for name, value in features.tensors.items()}
         with torch.inference_mode():
             logits, iou = self.network.decode(
-                tensors,
+                self._tensors(features),
                 coords.expand(count, -1, -1).to(self.device),
                 labels.expand(count, -1).to(self.device),
                 masks,
                 has_mask,
+                reference=known,
             )
         chosen = slice(1, 4) if multimask_output else slice(0, 1)
         answers = list(logits[:, chosen].float().cpu())
@@ -103,6 +110,27 @@ class EmbeddedModel(PromptableModel):
             raise ModelError("model.nan", "The network returned numbers that are not finite; is the image finite?")
         predicted = iou[:, chosen].mean(dim=0).clamp(0, 1).cpu().numpy()
         return SlicePrediction(low.numpy(), predicted, frame.restore(low))
+
+    def reference(self, features: SliceFeatures, mask: np.ndarray) -> Reference | None:
+        """See :meth:`PromptableModel.reference`."""
+        if not self.uses_references:
+            return super().reference(features, mask)
+        small = features.frame.mask_logits(mask, self.low_res_size)
+        if small is None:
+            return None
+        with torch.inference_mode():
+            inside = torch.from_numpy(small > 0).float()[None, None].to(self.device)
+            return self.network.reference_reader.refer(self._tensors(features), inside)
+
+    def _tensors(self, features: SliceFeatures) -> dict[str, torch.Tensor]:
+        return {name: torch.as_tensor(value, device=self.device).float() for name, value in features.tensors.items()}
+
+    def _known(self, prompts: SlicePrompts) -> Reference | None:
+        if prompts.references and not self.uses_references:
+            raise PromptError(
+                "prompt.references", f"The weights of {self.info.name} do not use references; leave them."
+            )
+        return joined(list(prompts.references)) if prompts.references else None
 
     def _hints(
         self, prompts: SlicePrompts, frame: Frame, corners: torch.Tensor, mask_input: np.ndarray | None

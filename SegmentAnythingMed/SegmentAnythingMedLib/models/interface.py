@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ModelError
 from ..prompts.types import SlicePrompts
 from .frame import Frame, Region
 
@@ -82,6 +83,7 @@ class PromptableModel(ABC):
         low_res_size: side of the low-resolution logits (and of mask prompts) in pixels.
         device: ``cpu`` or ``cuda``…
         uses_regions: True if the model wants to see a square around the object, not the whole slice.
+        uses_references: True if the model can be shown what the object looks like on another slice (:meth:`reference`).
     """
 
     info: ModelInfo
@@ -89,6 +91,7 @@ class PromptableModel(ABC):
     low_res_size: int
     device: str
     uses_regions: bool = False
+    uses_references: bool = False
 
     @abstractmethod
     def frame(
@@ -134,3 +137,18 @@ class PromptableModel(ABC):
             PromptError: ``prompt.empty`` when there is neither point, box nor mask.
             ModelError: ``model.nan`` when the network returns NaN.
         """
+
+    def reference(self, features: SliceFeatures, mask: np.ndarray) -> Any:
+        """What an object looks like on a slice where it is known, for ``SlicePrompts.references`` on other slices.
+
+        Args:
+            features: from :meth:`encode`, of this model, of the slice or a region of it that shows the object.
+            mask: bool [H, W] of the slice, the object.
+
+        Returns:
+            Something only this model understands; None when nothing of the mask is left at the network's size.
+
+        Raises:
+            ModelError: ``model.no_references`` for a model without ``uses_references``.
+        """
+        raise ModelError("model.no_references", f"The model {self.info.name} does not use references.")

@@ -8,6 +8,7 @@ A box is ``(x0, y0, x1, y1)`` with its edges on pixel borders: the box of pixels
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -31,12 +32,15 @@ class SlicePrompts:
         labels: int64 [N], 1 = positive (inside the object), 0 = negative.
         box: (x0, y0, x1, y1) in plane coordinates, or None.
         mask: bool [H, W] of the slice, a rough or drawn mask, or None.
+        references: what the object looks like on slices where it is known, each made by the model that gets them
+            (``PromptableModel.reference``). They prompt nothing by themselves; a model without references refuses them.
     """
 
     points: np.ndarray = field(default_factory=_no_points)
     labels: np.ndarray = field(default_factory=_no_labels)
     box: Box | None = None
     mask: np.ndarray | None = None
+    references: tuple[Any, ...] = ()
 
     @property
     def empty(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,13 +80,13 @@ def fill_gap(
     blend = ShapeBlend(*masks, terms.pixel_spacing)
     shapes = {index: blend.at((index - low) / (high - low)) for index in range(low + 1, high)}
     upward: dict[int, Opinion] = {}
-    source = masks[0]
+    source, known = masks[0], terms.references((masks[0], low), (masks[1], high))
     for index in range(low + 1, high):
-        result, source = yield from _chain(index, source, shapes[index], terms)
+        result, source = yield from _chain(index, source, shapes[index], terms, known)
         upward[index] = Opinion.of(result, shapes[index])
     source = masks[1]
     for index in range(high - 1, low, -1):
-        result, source = yield from _chain(index, source, shapes[index], terms)
+        result, source = yield from _chain(index, source, shapes[index], terms, known)
         weight = (index - low) / (high - low)
         shape = shapes.pop(index)
         mask, predicted_iou = blended(upward.pop(index), Opinion.of(result, shape), weight, terms.shape)
@@ -93,17 +94,15 @@ def fill_gap(
 
 
 def _chain(
-    index: int, source: np.ndarray, shape: np.ndarray, terms: Terms
+    index: int, source: np.ndarray, shape: np.ndarray, terms: Terms, known: tuple[Any, ...]
 ) -> Generator[Request, SliceResult, tuple[SliceResult, np.ndarray]]:
     """One step of a walk; the next step starts from the shape when this one went astray."""
-    result = yield from predict_from(index, parts_of(source, terms.settings), terms)
+    result = yield from predict_from(index, parts_of(source, terms.settings), terms, known)
     astray = iou(result.mask, shape) < terms.settings.prior_iou or not result.mask.any()
     return result, shape if astray else result.mask
 
 
-def blended(
-    upward: Opinion, downward: Opinion, weight: float, shape: tuple[int, int]
-) -> tuple[np.ndarray, float]:
+def blended(upward: Opinion, downward: Opinion, weight: float, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
     """Mask bool [H, W] and predicted IoU of two opinions, the second with ``weight``."""
     pairs = list(zip(upward.bounds, downward.bounds, strict=True))
     bounds = min(pairs[0]), max(pairs[1]), min(pairs[2]), max(pairs[3])
@@ -114,9 +113,7 @@ def blended(
     return mask, (1 - weight) * upward.predicted_iou + weight * downward.predicted_iou
 
 
-def _decide(
-    run: Run, index: int, mask: np.ndarray, predicted_iou: float, shape: np.ndarray, terms: Terms
-) -> None:
+def _decide(run: Run, index: int, mask: np.ndarray, predicted_iou: float, shape: np.ndarray, terms: Terms) -> None:
     overlap, area = iou(mask, shape), int(np.count_nonzero(mask))
     refusal = None
     if not area:

@@ -44,9 +44,9 @@ class Outward:
 def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> Generator[Request, SliceResult, None]:
     """Fill ``run`` from the slice beside the seed outward.
 
-    Every slice is prompted from the last accepted mask. A refused slice is jumped over while ``patience`` lasts and
-    the object has not tapered and the pixels behind it do not speak against it; when the walk goes on there, it is
-    filled with the shape between its neighbours.
+    Every slice is prompted from the last accepted mask, and shown what the object looks like on the seed slice. A
+    refused slice is jumped over while ``patience`` lasts and the object has not tapered and the pixels behind it do not
+    speak against it; when the walk goes on there, it is filled with the shape between its neighbours.
     """
     settings = terms.settings
     direction = records.FORWARD if course.step > 0 else records.BACKWARD
@@ -57,8 +57,12 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
     if terms.is_full(seed):
         run.end = records.STOPPED_FULL
         return
+    if course.start + course.step == course.barrier:
+        run.end = course.reason
+        return
+    references = terms.references((seed, course.start))
     for index in range(course.start + course.step, course.barrier, course.step):
-        result = yield from predict_from(index, parts, terms)
+        result = yield from predict_from(index, parts, terms, references)
         share = looks.share(result.mask, index)
         record = judge(terms, last, index, result, direction, abs(index - last_index), confidence.least(index), share)
         if not record.accepted:

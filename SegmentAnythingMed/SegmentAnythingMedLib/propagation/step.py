@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -44,8 +46,14 @@ def parts_of(mask: np.ndarray, settings: PropagationSettings) -> list[np.ndarray
     return parts
 
 
-def predict_from(index: int, parts: list[np.ndarray], terms: Terms) -> Step:
+def predict_from(index: int, parts: list[np.ndarray], terms: Terms, references: tuple[Any, ...] = ()) -> Step:
     """Ask for slice ``index`` with prompts from the parts of a neighbour's mask (at least one, none empty).
+
+    Args:
+        index: slice.
+        parts: from :func:`parts_of`.
+        terms: settings and geometry.
+        references: from :meth:`Terms.references`.
 
     Returns:
         The union of the answers: logits are the largest, the predicted IoU is weighted by area.
@@ -58,6 +66,7 @@ def predict_from(index: int, parts: list[np.ndarray], terms: Terms) -> Step:
         prompts = project(
             part, settings.projection, box_extension=settings.box_extension, min_margin_px=terms.min_margin_px
         )
+        prompts = replace(prompts, references=references)
         answers.append((yield Request(index, prompts, propagated=single_mask)))
     return answers[0] if len(answers) == 1 else _joined(answers)
 

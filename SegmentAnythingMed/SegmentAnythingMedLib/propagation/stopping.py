@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Terms:
         shape: (rows, columns).
         pixel_spacing: (row, column) in mm.
         slice_spacing: mm.
-        goes_on, contrast, mean_under: the predictor's methods of these names, or None.
+        goes_on, contrast, mean_under, reference: the predictor's methods of these names, or None.
     """
 
     settings: PropagationSettings
@@ -37,6 +38,7 @@ class Terms:
     goes_on: Callable[[np.ndarray, int, int], bool | None] | None = None
     contrast: Callable[[np.ndarray, int], tuple[float, float] | None] | None = None
     mean_under: Callable[[np.ndarray, int], float] | None = None
+    reference: Callable[[np.ndarray, int], Any | None] | None = None
 
     @classmethod
     def of(cls, settings: PropagationSettings, predictor: SlicePredictor) -> Terms:
@@ -46,7 +48,7 @@ class Terms:
             tuple(predictor.shape),
             tuple(predictor.pixel_spacing),
             float(predictor.slice_spacing),
-            *(getattr(predictor, name, None) for name in ("goes_on", "contrast", "mean_under")),
+            *(getattr(predictor, name, None) for name in ("goes_on", "contrast", "mean_under", "reference")),
         )
 
     @property
@@ -56,6 +58,13 @@ class Terms:
         if margin is None:
             return 0.5, 0.5
         return margin / self.pixel_spacing[0], margin / self.pixel_spacing[1]
+
+    def references(self, *known: tuple[np.ndarray, int]) -> tuple[Any, ...]:
+        """What the object looks like under masks of slices where it is known, as far as the model can use it."""
+        if self.reference is None:
+            return ()
+        found = (self.reference(mask, index) for mask, index in known)
+        return tuple(reference for reference in found if reference is not None)
 
     @property
     def max_shift_mm(self) -> float:
