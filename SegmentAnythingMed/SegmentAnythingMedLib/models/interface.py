@@ -84,6 +84,7 @@ class PromptableModel(ABC):
         device: ``cpu`` or ``cuda``…
         uses_regions: True if the model wants to see a square around the object, not the whole slice.
         uses_references: True if the model can be shown what the object looks like on another slice (:meth:`reference`).
+        has_memory: True if the model can track an object from slice to slice (SAM 2).
     """
 
     info: ModelInfo
@@ -92,6 +93,7 @@ class PromptableModel(ABC):
     device: str
     uses_regions: bool = False
     uses_references: bool = False
+    has_memory: bool = False
 
     @abstractmethod
     def frame(
