@@ -6,10 +6,13 @@ Everything else raises NotImplementedError.
 
 from __future__ import annotations
 
+import functools
 import typing
+import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import slicer
 import vtk
 
 from .parameter_gui import GuiLink
@@ -39,6 +42,7 @@ __all__ = [
     "SingleStep",
     "Validator",
     "WithinRange",
+    "isParameterNodeWrapper",
     "parameterNodeWrapper",
     "parameterPack",
 ]
@@ -56,64 +60,76 @@ def parameterNodeWrapper(classtype: type | None = None) -> Any:
     hints = typing.get_type_hints(classtype, include_extras=True)
     own = classtype.__dict__
     parameters = {name: Parameter(name, hint, name in own, own.get(name)) for name, hint in hints.items()}
-    body: dict[str, Any] = {
-        name: value for name, value in own.items() if name not in parameters and name not in ("__dict__", "__weakref__")
-    }
-    for name, parameter in parameters.items():
-        body[name] = _property_of(parameter)
-    body["allParameters"] = parameters
-    return type(classtype)(classtype.__name__, (WrappedParameterNode, *_own_bases(classtype)), body)
+    for name in parameters:
+        setattr(classtype, name, _property_of(name))
+    for name, member in WrapperMethods.__dict__.items():
+        if not callable(member):
+            continue
+        if not name.startswith("__") and hasattr(classtype, name):
+            raise ValueError(f"{name!r} is a name of the wrapper's own")
+        setattr(classtype, name, member)
+    classtype.allParameters = parameters
+    return classtype
 
 
-def _own_bases(classtype: type) -> tuple[type, ...]:
-    return tuple(base for base in classtype.__bases__ if base is not object)
+def _property_of(name: str) -> property:
+    return property(lambda self: self.getValue(name), lambda self, value: self.setValue(name, value))
 
 
-def _property_of(parameter: Parameter) -> property:
-    def read(self: WrappedParameterNode) -> Any:
-        return parameter.read(self.parameterNode)
+class WrapperMethods:
+    """What a wrapped class gets. Values are cached, and read again when the node says that it was modified."""
 
-    def write(self: WrappedParameterNode, value: Any) -> None:
-        parameter.write(self.parameterNode, value)
-
-    return property(read, write)
-
-
-class WrappedParameterNode:
-    """Base of every wrapped class; ``parameterNode`` is the node that holds the values."""
-
-    allParameters: dict[str, Parameter]
-
-    def __init__(self, parameterNode: object, prefix: str | None = None) -> None:
+    def __init__(self, parameterNode: Any, prefix: str | None = None) -> None:
         if prefix:
             raise NotImplementedError("the stand-in has no prefix of parameters")
         self.parameterNode = parameterNode
-        self._links: dict[int, tuple[list[GuiLink], int]] = {}
-        self._refreshing = False
-        present = set(parameterNode.GetParameterNames())
+        self._links: dict[int, dict[str, GuiLink]] = {}
+        self._next_tag = 0
+        self._showing = False
+        self._writing = False
+        self._cache: dict[str, Any] = {}
         for name, parameter in self.allParameters.items():
-            if not parameter.is_node and name not in present:
+            if not parameterNode.HasParameter(name):
                 parameter.write(parameterNode, parameter.default)
+            self._cache[name] = parameter.read(parameterNode)
+        me = weakref.ref(self)  # observers must not keep the wrapper alive
+        parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: me() and me()._read_again())
 
     def __setattr__(self, name: str, value: object) -> None:
         if not name.startswith("_") and name != "parameterNode" and name not in self.allParameters:
             raise AttributeError(f"{type(self).__name__} has no parameter {name!r}")
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
     def getValue(self, paramName: str) -> Any:
         """Value of a parameter by its name."""
-        return self.allParameters[paramName].read(self.parameterNode)
+        self._known(paramName)
+        return self._cache[paramName]
 
     def setValue(self, paramName: str, value: object) -> None:
-        """Set a parameter by its name."""
-        self.allParameters[paramName].write(self.parameterNode, value)
+        """Set a parameter by its name; observers of the node see the new value already."""
+        self._known(paramName)
+        parameter = self.allParameters[paramName]
+        self._writing = True
+        try:
+            with slicer.util.NodeModify(self.parameterNode):
+                parameter.write(self.parameterNode, value)
+                self._cache[paramName] = parameter.read(self.parameterNode)
+        finally:
+            self._writing = False
+
+    def isCached(self, paramName: str) -> bool:
+        """True: all types that are known here are cached."""
+        self._known(paramName)
+        return True
 
     def default(self, paramName: str) -> Default:
         """Default of a parameter."""
+        self._known(paramName)
         return Default(self.allParameters[paramName].default)
 
     def dataType(self, paramName: str) -> Any:
         """Type of a parameter."""
+        self._known(paramName)
         return self.allParameters[paramName].type
 
     def AddObserver(self, event: int | str, callback: Callable[..., None], priority: float = 0.0) -> int:
@@ -123,10 +139,6 @@ class WrappedParameterNode:
     def RemoveObserver(self, tag: int) -> None:
         """Stop observing the node."""
         self.parameterNode.RemoveObserver(tag)
-
-    def HasObserver(self, *arguments: object) -> int:
-        """Whether the node is observed."""
-        return self.parameterNode.HasObserver(*arguments)
 
     def StartModify(self) -> int:
         """Hold back the node's events."""
@@ -140,47 +152,64 @@ class WrappedParameterNode:
         """Say that the node changed."""
         self.parameterNode.Modified()
 
-    def connectGui(self, gui: object) -> int:
-        """Bind every widget of ``gui`` that names a parameter in its property SlicerParameterName; returns a tag."""
+    def connectGui(self, gui: Any) -> None:
+        """Bind every widget of ``gui`` that names a parameter in its property SlicerParameterName.
+
+        Slicer's own returns no tag either, although its examples keep one: such a binding cannot be undone.
+        ``connectParametersToGui`` returns a tag.
+        """
         named = {}
         for widget in list(vars(gui).values()):
             name = widget.property("SlicerParameterName")
             if name:
                 named[name] = widget
-        return self.connectParametersToGui(named)
+        self.connectParametersToGui(named)
 
-    def connectParametersToGui(self, mapping: dict[str, object]) -> int:
+    def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         """Bind parameters to widgets in both directions; returns a tag for ``disconnectGui``."""
-        unknown = set(mapping) - set(self.allParameters)
-        if unknown:
-            raise ValueError(f"no such parameters: {sorted(unknown)}")
-        links = [GuiLink(self, self.allParameters[name], widget) for name, widget in mapping.items()]
-
-        def refresh(*_: object) -> None:
-            self._refresh(links)
-
-        refresh()
-        tag = max(self._links, default=-1) + 1
-        self._links[tag] = links, self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, refresh)
-        for link in links:
-            link.connect()
+        for name in mapping:
+            self._known(name)
+        links = {name: GuiLink(self.allParameters[name], widget) for name, widget in mapping.items()}
+        tag = self._next_tag
+        self._next_tag += 1
+        self._links[tag] = links
+        for name, link in links.items():
+            link.show(self.getValue(name))
+            link.connect(functools.partial(self._on_widget, name, link))
+        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._show())
         return tag
 
-    def disconnectGui(self, tag: int) -> None:
-        """Undo ``connectGui``."""
-        if tag not in self._links:
-            return
-        links, observer = self._links.pop(tag)
-        self.parameterNode.RemoveObserver(observer)
-        for link in links:
+    def disconnectGui(self, tag: int | None) -> None:
+        """Undo ``connectParametersToGui``; an unknown tag does nothing."""
+        for link in self._links.pop(tag, {}).values():
             link.disconnect()
 
-    def _refresh(self, links: list[GuiLink]) -> None:
-        if self._refreshing:
+    def _known(self, name: str) -> None:
+        if name not in self.allParameters:
+            raise ValueError(f"there is no parameter {name!r}; there are {sorted(self.allParameters)}")
+
+    def _read_again(self) -> None:
+        if not self._writing:
+            for name, parameter in self.allParameters.items():
+                self._cache[name] = parameter.read(self.parameterNode)
+
+    def _on_widget(self, name: str, link: GuiLink) -> None:
+        if not self._showing:
+            self.setValue(name, link.value())
+
+    def _show(self) -> None:
+        if self._showing:
             return
-        self._refreshing = True
+        self._showing = True
         try:
-            for link in links:
-                link.show()
+            with slicer.util.NodeModify(self):
+                for links in self._links.values():
+                    for name, link in links.items():
+                        link.show(self.getValue(name))
         finally:
-            self._refreshing = False
+            self._showing = False
+
+
+def isParameterNodeWrapper(classOrObj: object) -> bool:
+    """Whether a class or object was made by ``parameterNodeWrapper``."""
+    return hasattr(classOrObj, "allParameters")

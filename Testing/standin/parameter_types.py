@@ -170,10 +170,10 @@ class Parameter:
         for validator in self.validators:
             validator.validate(value)
         if self.is_node:
+            node.SetParameter(self.name, "")  # tells that the parameter is there, even without a node
             node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
-            node.Modified()
-            return
-        node.SetParameter(self.name, self._to_text(value))
+        else:
+            node.SetParameter(self.name, self._to_text(value))
 
     def read(self, node: object) -> Any:
         """The value in the node."""
@@ -211,8 +211,10 @@ class Parameter:
         expected = typing.get_origin(self.type) or self.type
         accepted = (int, float) if expected is float else (expected,)
         wrong_bool = isinstance(value, bool) and expected is not bool
+        if value is None:
+            raise ValueError(f"{self.name} must not be None")
         if not isinstance(value, accepted) or wrong_bool:
-            raise ValueError(f"{self.name} expects {expected.__name__}, got {value!r}")
+            raise TypeError(f"{self.name} expects {expected.__name__}, got {value!r}")
 
     def _implied_default(self) -> Any:
         default, choice = self.note(Default), self.note(Choice)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import unittest
@@ -37,7 +36,9 @@ class ScriptedLoadableModule:
 
     def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
         """HTML sentence with the link to the module's page."""
-        return f"<p>See {slicer.app.documentationBaseUrl} for {self.moduleName}.</p>"
+        return (
+            f'<p>See the <a href="{slicer.app.documentationBaseUrl}{docPage or self.moduleName}">documentation</a>.</p>'
+        )
 
     def runTest(self, msec: int = 100, **kwargs: object) -> None:
         """Run ``<module>Test`` of the module's file."""
@@ -58,6 +59,7 @@ class ScriptedLoadableModuleWidget:
             parent.setMRMLScene(slicer.mrmlScene)
         self.parent = parent
         self.layout = parent.layout()
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename: str) -> str:
         """Path of a file in the module's Resources folder."""
@@ -68,6 +70,11 @@ class ScriptedLoadableModuleWidget:
 
     def cleanup(self) -> None:
         """For the subclass."""
+
+    def _onModuleAboutToBeUnloaded(self, moduleName: str) -> None:
+        if moduleName == self.moduleName:
+            self.cleanup()
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
 
 class ScriptedLoadableModuleLogic:
@@ -81,11 +88,10 @@ class ScriptedLoadableModuleLogic:
     def createParameterNode(self) -> object:
         """A new node, not yet in the scene."""
         node = slicer.vtkMRMLScriptedModuleNode()
-        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
-        node.SetAttribute("ModuleName", self.moduleName)
         if self.isSingletonParameterNode:
             node.SetSingletonTag(self.moduleName)
-        node.SetModuleName(self.moduleName)
+        node.SetAttribute("ModuleName", self.moduleName)
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
         return node
 
     def getAllParameterNodes(self) -> list[object]:
@@ -97,6 +103,8 @@ class ScriptedLoadableModuleLogic:
         """The module's node; made and added when there is none."""
         if self.isSingletonParameterNode:
             node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+            if node is not None and node.GetAttribute("ModuleName") != self.moduleName:
+                node.SetAttribute("ModuleName", self.moduleName)  # closing the scene may have removed it
         else:
             node = next(iter(self.getAllParameterNodes()), None)
         return node or slicer.mrmlScene.AddNode(self.createParameterNode())
@@ -105,31 +113,14 @@ class ScriptedLoadableModuleLogic:
 class ScriptedLoadableModuleTest(unittest.TestCase):
     """Self test of a module; Reload & Test calls ``runTest``."""
 
-    messageDelay = 0
+    def runTest(self) -> None:
+        """To be defined by the module: before Slicer 5.12 this base only warns, and runs nothing."""
+        raise NotImplementedError(f"{type(self).__name__} must define runTest and call its tests there")
 
-    def runTest(self, **kwargs: object) -> None:
-        """Run every ``test*`` method with setUp before and tearDown after."""
-        for name in dir(self):
-            if name.startswith("test") and callable(getattr(self, name)):
-                self.setUp()
-                getattr(self, name)()
-                self.tearDown()
+    def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:
+        """Show a message for a while; a delay below 400 ms only lets events be processed."""
+        slicer.util.delayDisplay(message, getattr(self, "messageDelay", msec or requestedDelay or 100))
 
-    def delayDisplay(
-        self,
-        message: str,
-        requestedDelay: int | None = None,
-        msec: int | None = None,
-    ) -> None:
-        """Log the message; nobody waits here."""
-        logging.info(message)
-        slicer.app.processEvents()
-
-    def takeScreenshot(
-        self,
-        name: str,
-        description: str,
-        type: int = -1,
-    ) -> None:
-        """Only in the application."""
-        logging.info("screenshot %s: %s", name, description)
+    def takeScreenshot(self, name: str, description: str, type: int = -1) -> None:
+        """Only the message: screenshots are off unless asked for."""
+        self.delayDisplay(description)
