@@ -1,26 +1,26 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import jsonschema
 import pytest
 import SegmentAnythingMedLib
 import torch
 from SegmentAnythingMedLib.errors import DeviceError, ModelError
-from SegmentAnythingMedLib.models import catalog
-from SegmentAnythingMedLib.models.catalog import CatalogEntry, list_models, load_model, model_folder
+from SegmentAnythingMedLib.models import entries
+from SegmentAnythingMedLib.models.catalog import list_models, load_model
 from SegmentAnythingMedLib.models.checkpoints import file_sha256
-from SegmentAnythingMedLib.models.families import PREPROCESSING
+from SegmentAnythingMedLib.models.entries import CatalogEntry, model_folder
 from tiny_sam import save_stock_sam, stock_sam
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv(catalog.FOLDER_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(entries.FOLDER_VARIABLE, str(tmp_path / "models"))
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
@@ -40,22 +40,46 @@ def tiny_entry(folder, monkeypatch) -> CatalogEntry:
         size_bytes=path.stat().st_size,
         sha256=file_sha256(path),
     )
-    monkeypatch.setattr(catalog, "_entries", lambda: (entry,))
+    monkeypatch.setattr(entries, "catalogue", lambda: (entry,))
     return entry
 
 
+def test_entries_keep_to_the_schema():
+    folder = Path(entries.__file__).parent
+    schema = json.loads((folder / "catalog.schema.json").read_text(encoding="utf-8"))
+    content = json.loads((folder / "catalog.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    assert [error.message for error in validator.iter_errors(content)] == []
+    spoiled = json.loads(json.dumps(content))
+    spoiled["models"][1]["urls"] = ["http://example.org/x.pth"]
+    assert not validator.is_valid(spoiled)
+
+
 def test_entries_are_complete():
-    entries = list_models()
-    assert entries[0].name == "built-in"
-    assert {"sam-vit-b", "sam-vit-l", "sam-vit-h", "medsam", "medicosam"} <= {entry.name for entry in entries}
-    assert len({entry.name for entry in entries}) == len(entries)
-    for entry in entries[1:]:
-        assert entry.name == entry.name.lower()
-        assert entry.family in PREPROCESSING
-        assert entry.source.startswith("https://")
-        assert entry.file_name
-        assert entry.description.endswith(".")
-        assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+    listed = list_models()
+    names = [entry.name for entry in listed]
+    assert names[0] == "built-in"
+    assert {
+        "sam-vit-b", "sam-vit-l", "sam-vit-h", "sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large",
+        "sam2.1-tiny", "sam2.1-small", "sam2.1-base-plus", "sam2.1-large", "medsam", "medicosam", "medsam2",
+        "medsam2-ct-lesion", "medsam2-mri-liver-lesion", "medsam2-us-heart", "sam-med2d", "mobile-sam", "lite-medsam",
+    } <= set(names)  # fmt: skip
+    assert len(set(names)) == len(names)
+    files = [entry.file_name for entry in listed[1:]]
+    assert len(set(files)) == len(files)
+    hashes = [entry.sha256 for entry in listed if entry.sha256]
+    assert len(set(hashes)) == len(hashes)
+    for entry in listed[1:]:
+        assert entries.check_name(entry.name) == entry.name
+        assert entries.check_file_name(entry.file_name) == entry.file_name
+        assert entry.good_for
+        assert entry.citation
+
+
+def test_which_licences_need_to_be_accepted():
+    asked = {entry.name for entry in list_models() if not entry.permissive}
+    assert asked == {"medicosam"} | {entry.name for entry in list_models() if entry.family == "medsam2"}
 
 
 def test_listing_needs_no_torch():
@@ -86,7 +110,7 @@ def test_availability_follows_the_file(folder, tiny_entry):
     ],
 )
 def test_folder_of_each_system(monkeypatch, platform, variables, expected):
-    monkeypatch.delenv(catalog.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(entries.FOLDER_VARIABLE, raising=False)
     monkeypatch.setattr(sys, "platform", platform)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -142,7 +166,10 @@ def test_a_missing_checkpoint_says_which_file_from_where_to_where(folder):
     with pytest.raises(ModelError) as caught:
         load_model("sam-vit-b")
     assert caught.value.code == "checkpoint.missing"
-    for words in ("sam_vit_b_01ec64.pth", str(folder), "https://dl.fbaipublicfiles.com/", "does not download"):
+    for words in (
+        "segment-anything-med models download sam-vit-b", "sam_vit_b_01ec64.pth", str(folder),
+        "https://dl.fbaipublicfiles.com/", "nothing is downloaded without being asked for",
+    ):  # fmt: skip
         assert words in str(caught.value)
     assert list(folder.iterdir()) == []
 
@@ -181,9 +208,9 @@ def test_the_built_in_model_is_the_default(monkeypatch):
 def test_the_built_in_model_is_available_when_its_weights_are(monkeypatch, tmp_path):
     from SegmentAnythingMedLib.models import embedded
 
-    assert catalog.SHIPPED == embedded.WEIGHTS
+    assert entries.SHIPPED == embedded.WEIGHTS
     entry = list_models()[0]
-    monkeypatch.setattr(catalog, "SHIPPED", tmp_path / "none.safetensors")
+    monkeypatch.setattr(entries, "SHIPPED", tmp_path / "none.safetensors")
     assert (entry.available, entry.stored_bytes) == (False, None)
     (tmp_path / "none.safetensors").write_bytes(b"12345")
     assert (entry.available, entry.stored_bytes) == (True, 5)

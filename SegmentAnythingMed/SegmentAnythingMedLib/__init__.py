@@ -24,7 +24,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import Cancelled, DeviceError, InputError, ModelError, PromptError, SegmentAnythingMedError
+from .errors import Cancelled, DeviceError, DownloadError, InputError, ModelError, PromptError, SegmentAnythingMedError
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ __all__ = [
     "Affine",
     "Cancelled",
     "DeviceError",
+    "DownloadError",
     "InputError",
     "ModelError",
     "Progress",

@@ -39,6 +39,10 @@ class ModelError(SegmentAnythingMedError):
     """A model or checkpoint that cannot be used (``model.*``, ``checkpoint.*``)."""
 
 
+class DownloadError(SegmentAnythingMedError):
+    """A file that could not be fetched (``download.*``) or may not be (``licence.*``)."""
+
+
 class DeviceError(SegmentAnythingMedError):
     """A device that is missing or out of memory (``device.*``)."""
 

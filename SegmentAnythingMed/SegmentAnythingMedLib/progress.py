@@ -26,6 +26,7 @@ class Progress:
         self._cancelled = threading.Event()
         self._started = time.monotonic()
         self.label = ""
+        self.unit = ""
         self.done = 0
         self.total: int | None = None
         self.at_most: int | None = None
@@ -63,9 +64,9 @@ class Progress:
         if self.cancelled:
             raise Cancelled()
 
-    def start(self, label: str, total: int | None = None) -> None:
-        """Begin a step called ``label`` of ``total`` units (``None``: unknown)."""
-        self.label, self.total, self.done, self.at_most = label, total, 0, None
+    def start(self, label: str, total: int | None = None, unit: str = "") -> None:
+        """Begin a step called ``label`` of ``total`` units (``None``: unknown); ``unit`` is ``B`` for bytes."""
+        self.label, self.total, self.done, self.at_most, self.unit = label, total, 0, None, unit
         self._started = time.monotonic()
         self._tell()
 

@@ -85,10 +85,14 @@ def describe_progress(progress: Progress) -> str:
     if progress.total:
         part = min(progress.done / progress.total, 1.0)
         bar = "#" * int(part * _BAR)
-        text = f"{progress.label}  [{bar:.<{_BAR}}] {progress.done}/{progress.total}"
+        amount = f"{progress.done}/{progress.total}"
+        if progress.unit == "B":
+            amount = f"{progress.done / 1e6:.1f}/{progress.total / 1e6:.1f} MB"
+        text = f"{progress.label}  [{bar:.<{_BAR}}] {amount}"
         left = progress.remaining_s
         return text if left is None else f"{text}  {_clock(left)} left"
-    count = f"  {progress.done} done" if progress.done else ""
+    done = f"{progress.done / 1e6:.1f} MB" if progress.unit == "B" else progress.done
+    count = f"  {done} done" if progress.done else ""
     return f"{progress.label}{count}  {_clock(progress.elapsed_s)}"
 
 

@@ -35,15 +35,24 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
     temporary = target.parent / f".{secrets.token_hex(8)}.tmp{ending}"
     try:
         yield temporary
-        _flush(temporary)
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError("output.not_writable", f"Cannot write {target.name}: {reason}.") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
-    _flush_folder(target.parent)
+
+
+def put_in_place(temporary: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Flush a finished file to the disk, then give it its name; whatever had that name before is replaced.
+
+    Raises:
+        OSError: when the system refuses; ``target`` is then what it was.
+    """
+    _flush(Path(temporary))
+    os.replace(temporary, target)
+    _flush_folder(Path(target).parent)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

@@ -9,10 +9,12 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import ModelError
+from ..files.fetch import looks_like_a_page
 from ..progress import Progress
 
 SIDECAR_KEYS = (
-    "name", "family", "preprocessing", "variant", "licence", "source", "sha256", "url", "description", "citation",
+    "name", "family", "preprocessing", "variant", "image_size", "licence", "source", "sha256", "url", "description",
+    "citation",
 )  # fmt: skip
 _MAX_SIDECAR = 1 << 16
 _MAX_SAFETENSORS_HEADER = 100_000_000  # the format's own limit
@@ -83,8 +85,3 @@ def sniff(path: Path) -> str:
         f"{path.name} is neither a safetensors nor a PyTorch file; give the weights file as it was published.",
     )
 
-
-def looks_like_a_page(head: bytes) -> bool:
-    """True for the first bytes of a web page, of a store's XML error or of a Git LFS pointer."""
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"version https://git-lfs"))
