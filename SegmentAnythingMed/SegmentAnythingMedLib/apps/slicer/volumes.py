@@ -1,0 +1,94 @@
+"""A volume node as the library's volume: the one place where RAS of the scene becomes LPS of the library."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from ...errors import InputError
+from ...space.affine import Affine, matrix_ras_to_lps
+from ...space.volume import Volume
+from .geometry import dimensions, own_ijk_to_ras
+
+SHEAR_TOLERANCE = 1e-2
+"""Largest cosine between two voxel axes (0.6 degrees); segmentations of the scene know perpendicular axes only."""
+_DICOM_MODALITY = "DICOM.Modality"
+
+
+def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+    """The voxels and the own geometry of a volume node; nothing is copied.
+
+    Args:
+        node: a scalar volume of the scene, also the proxy of a sequence (its current frame). Parent transforms are
+            left out: they move the whole volume, its voxels stay the same.
+
+    Returns:
+        A volume whose voxels are a read-only view of the node's own array [K, J, I], and whose affine ends in LPS. The
+        view is good until the node gets another image; compare :func:`volume_revision`.
+
+    Raises:
+        InputError: ``volume.missing``, ``volume.empty``, ``volume.components`` (vectors, colours, tensors),
+            ``volume.labelmap``, ``volume.sheared``, ``volume.dtype``, ``volume.geometry``.
+    """
+    if node is None:
+        raise InputError("volume.missing", "Expected a volume; none is chosen. Load or choose one.")
+    if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(
+            "volume.labelmap",
+            f"Expected an image of grey values; {node.GetName()} is a {node.GetNodeTagName()}. Choose the image itself.",
+        )
+    size = dimensions(node)
+    scalars = node.GetImageData().GetPointData().GetScalars()
+    if scalars is None:
+        raise InputError("volume.empty", f"Expected voxels in {node.GetName()}; it has none. Load it first.")
+    channels = scalars.GetNumberOfComponents()
+    if channels != 1:
+        raise InputError(
+            "volume.components",
+            f"Expected one value per voxel in {node.GetName()}, got {channels}. Convert it to a scalar volume first "
+            "(Vector to Scalar Volume module).",
+        )
+    affine = Affine(matrix_ras_to_lps(own_ijk_to_ras(node)))
+    if not affine.is_orthogonal(SHEAR_TOLERANCE):
+        raise InputError(
+            "volume.sheared",
+            f"Expected perpendicular voxel axes in {node.GetName()}; they are sheared. Resample it first (Crop Volume "
+            "or Resample Scalar Volume module).",
+        )
+    voxels = vtk_to_numpy(scalars).reshape(size[::-1])
+    return Volume(voxels, affine, modality=_modality(node), name="")
+
+
+def volume_revision(node: slicer.vtkMRMLVolumeNode) -> str:
+    """What a volume node holds right now, in one short text.
+
+    It changes when voxels, geometry or the current frame of a sequence change, and stays when only the name, the
+    display or a parent transform does.
+
+    Returns:
+        The node's id and 16 hex digits; empty for no node.
+    """
+    if node is None:
+        return ""
+    image = node.GetImageData()
+    facts = [node.GetID(), repr(own_ijk_to_ras(node).tolist())]
+    if image is not None:
+        scalars = image.GetPointData().GetScalars()
+        facts += [image.GetDimensions(), image.GetMTime(), None if scalars is None else scalars.GetMTime()]
+        facts += [id_of(image), id_of(scalars)]
+    digest = hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
+    return f"{node.GetID()}:{digest}"
+
+
+def id_of(thing: vtk.vtkObject | None) -> str:
+    """Address of a VTK object: another image with the same time stamp is still another image."""
+    return "" if thing is None else thing.GetAddressAsString("")
+
+
+def _modality(node: slicer.vtkMRMLVolumeNode) -> str | None:
+    modality = node.GetAttribute(_DICOM_MODALITY)
+    return modality.strip().upper()[:16] or None if modality else None
