@@ -72,3 +72,7 @@ class Request:
     index: int
     prompts: SlicePrompts
     propagated: bool
+
+    def serve(self, predictor: SlicePredictor) -> SliceResult:
+        """The answer."""
+        return predictor.predict(self.index, self.prompts, propagated=self.propagated)

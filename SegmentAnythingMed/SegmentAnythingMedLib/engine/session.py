@@ -30,6 +30,7 @@ from .orientation import Orientation
 from .point_search import find_object
 from .regions import choose_region, extent_of, still_fits
 from .results import Counters, SessionResult, ordered
+from .tracking import Tracker
 
 
 class Session:
@@ -80,6 +81,7 @@ class Session:
         self._shown: dict[int, dict[Region | None, str]] = {}  # slice -> region -> content hash of its pixels
         self._lock = threading.RLock()
         self._closed = False
+        self._tracker: Tracker | None = None
         self.key = uuid.uuid4().hex
 
     def __enter__(self) -> Session:
@@ -95,6 +97,15 @@ class Session:
             self._shown.clear()
             if self._owns_cache:
                 self.cache.clear()
+
+    @property
+    def tracker(self) -> Tracker | None:
+        """Propagation with memory, for a model that has one (SAM 2, MedSAM2); else None."""
+        if self._tracker is None and getattr(self.model, "has_memory", False):
+            from .memory_tracker import MemoryTracker
+
+            self._tracker = MemoryTracker(self)
+        return self._tracker
 
     def encode(self, indices: range | list[int], progress: Progress | None = None) -> int:
         """Encode whole slices ahead of time (idle time, or an explicit wish); returns how many were new.

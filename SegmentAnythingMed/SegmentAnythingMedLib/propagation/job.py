@@ -39,6 +39,8 @@ class Job:
         PromptError: see :meth:`ObjectSeeds.check`; ``prompt.outside_limits``.
     """
 
+    run_type: type[Run] = Run
+
     def __init__(
         self,
         predictor: SlicePredictor,
@@ -161,7 +163,7 @@ class Job:
             self._ahead.pop(key, None)
             run.news.clear()
             return run
-        run = self._runs[key] = Run(key)
+        run = self._runs[key] = self.run_type(key)
         self._current, self._answered = key, 0
         yield from work(run, *arguments)
         run.finished = True

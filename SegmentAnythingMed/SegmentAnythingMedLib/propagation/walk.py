@@ -7,15 +7,20 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..engine.predictor import Request, SlicePredictor, SliceResult
+from ..engine.tracking import PromptedRequest, TrackedRequest
 from ..errors import Cancelled, PromptError
 from ..progress import Progress
 from ..prompts.seeds import ObjectSeeds
 from ..prompts.types import SlicePrompts
+from .engines import AUTO, MEMORY, choose_engine
 from .job import DOWN, Job
+from .memory_job import MemoryJob
+from .memory_settings import MemorySettings
 from .records import Propagation, SliceRecord
 from .settings import PropagationSettings
 
 Seeds = ObjectSeeds | Mapping[int, SlicePrompts]
+Asked = Request | PromptedRequest | TrackedRequest
 Decided = Mapping[int, tuple[SliceRecord, np.ndarray | None]]
 Listener = Callable[[str, Decided], None]
 """Told, after every answer that decided something: object, slice -> (record, mask or None where there is none)."""
@@ -27,6 +32,7 @@ def propagate(
     settings: PropagationSettings | None = None,
     progress: Progress | None = None,
     previous: Propagation | None = None,
+    engine: str = AUTO,
 ) -> Propagation:
     """Segment one object through the slices, from prompts on some of them.
 
@@ -35,10 +41,12 @@ def propagate(
     Args:
         predictor: model and volume.
         seeds: slice -> prompts, or :class:`ObjectSeeds` with stop marks and drawn slices.
-        settings: defaults when None.
+        settings: defaults of the engine when None; :class:`MemorySettings` for what only the memory engine knows.
         progress: told of every decoded slice; its ``cancel`` ends the walk and keeps what is done.
         previous: an earlier result of the same predictor; only what an edit of seeds, stop marks or settings affects
             is done again.
+        engine: ``prompt`` (the last mask prompts the next slice), ``memory`` (SAM 2 remembers the object), or ``auto``:
+            memory for models that have it.
 
     Returns:
         Masks and a record per slice; ``completed`` is False after a cancel.
@@ -46,9 +54,10 @@ def propagate(
     Raises:
         PromptError: ``prompt.none``, ``prompt.only_negative``, ``prompt.outside``, ``prompt.empty``,
             ``prompt.wrong_volume``, ``prompt.outside_limits``; ``prompt.no_mask`` when the model found nothing.
+        InputError: ``option.engine``, see :func:`~SegmentAnythingMedLib.propagation.engines.choose_engine`.
     """
     before = None if previous is None else {"object": previous}
-    result = propagate_objects(predictor, {"object": seeds}, settings, progress, before)["object"]
+    result = propagate_objects(predictor, {"object": seeds}, settings, progress, before, engine=engine)["object"]
     if result.completed and not result.masks:
         slices = ", ".join(map(str, sorted(ObjectSeeds.of(seeds).seeds)))
         raise PromptError(
@@ -66,6 +75,7 @@ def propagate_objects(
     progress: Progress | None = None,
     previous: Mapping[str, Propagation] | None = None,
     listener: Listener | None = None,
+    engine: str = AUTO,
 ) -> dict[str, Propagation]:
     """Segment several objects together, so that each slice is encoded once for all of them.
 
@@ -79,12 +89,27 @@ def propagate_objects(
     settings, progress = settings or PropagationSettings(), progress or Progress()
     each = settings if isinstance(settings, Mapping) else dict.fromkeys(objects, settings)
     jobs = {
-        name: Job(predictor, ObjectSeeds.of(seeds), each[name], (previous or {}).get(name))
+        name: _job(predictor, ObjectSeeds.of(seeds), each[name], (previous or {}).get(name), engine)
         for name, seeds in objects.items()
     }
+    tracking = [job for job in jobs.values() if isinstance(job, MemoryJob)]
+    for job in tracking:
+        job.earliest = min(one.earliest for one in tracking)
     progress.start("Propagating")
     completed = _drive(predictor, jobs, progress, listener)
     return {name: job.result(completed[name]) for name, job in jobs.items()}
+
+
+def _job(
+    predictor: SlicePredictor,
+    seeds: ObjectSeeds,
+    settings: PropagationSettings,
+    previous: Propagation | None,
+    engine: str,
+) -> Job:
+    if choose_engine(predictor, settings, engine) == MEMORY:
+        return MemoryJob(predictor, seeds, MemorySettings.of(settings), previous)
+    return Job(predictor, seeds, settings, previous)
 
 
 def _drive(
@@ -92,7 +117,7 @@ def _drive(
 ) -> dict[str, bool]:
     """Serve all jobs, slice by slice; False for those that a cancel left unfinished."""
     generators = {name: job.requests() for name, job in jobs.items()}
-    waiting: dict[str, Request] = {}
+    waiting: dict[str, Asked] = {}
     completed = dict.fromkeys(jobs, False)
 
     def resume(name: str, answer: SliceResult | None) -> None:
@@ -111,9 +136,7 @@ def _drive(
         while waiting:
             progress.check()
             name = min(waiting, key=lambda name: _turn(jobs[name], waiting[name]))
-            request = waiting[name]
-            answer = predictor.predict(request.index, request.prompts, propagated=request.propagated)
-            resume(name, answer)
+            resume(name, waiting[name].serve(predictor))
             ahead = [job.ahead for name, job in jobs.items() if not completed[name]]
             progress.advance(at_most=None if None in ahead else sum(ahead))
     except Cancelled:
@@ -121,6 +144,6 @@ def _drive(
     return completed
 
 
-def _turn(job: Job, request: Request) -> tuple[int, int]:
+def _turn(job: Job, request: Asked) -> tuple[int, int]:
     """Whoever lags behind goes first, so that objects meet on a slice while its features are at hand."""
     return job.phase, -request.index if job.phase == DOWN else request.index
