@@ -51,7 +51,7 @@ def box_of_roi(roi: slicer.vtkMRMLMarkupsROINode, world_to_ijk: np.ndarray, stac
         raise PromptError("prompt.box_empty", "Expected a box of at least one pixel; it is smaller. Draw it larger.")
     first, second = (low + 0.5).round(6), (high - 0.5).round(6)
     first[across] = second[across] = index
-    covered = np.floor(np.array([low[across], high[across]]).round(6) + [0.5, 0.49]).astype(int)
+    covered = np.floor(np.array([low[across] + 0.5, high[across] + 0.49]).round(6)).astype(int)
     note = f"the box is {covered[1] - covered[0] + 1} slices thick and prompts the one in its middle, {index}."
     return BoxPrompt(tuple(first), tuple(second)), note if covered[1] - covered[0] > 1 else ""
 

@@ -1,8 +1,8 @@
 """Changes to the cells of a segment, through the Segment Editor's own logic.
 
-The logic keeps shared layers in order, gives a segment a layer of its own where overlap is wanted, and takes voxels from
-other segments after the overwrite mode. It is given a parameter node of our own, outside of the scene, so that neither
-the editor's settings nor its selection are touched.
+The logic keeps shared layers in order, gives a segment a layer of its own where overlap is wanted, and takes voxels
+from other segments after the overwrite mode. It is given a parameter node of our own, outside of the scene, so that
+neither the editor's settings nor its selection are touched.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def trimmed(box: Box, cells: np.ndarray) -> tuple[Box, np.ndarray]:
 def set_derived_aside(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     """Remove surfaces and other forms made from the labelmap, and remember them: each change would make them anew.
 
-    A closed surface of a large segment takes seconds. :func:`restore_derived` makes them once, when the writing is over.
+    A closed surface of a large segment takes seconds. :func:`restore_derived` makes them once, when writing is over.
     """
     content = segmentation.GetSegmentation()
     source = content.GetSourceRepresentationName()

@@ -1,9 +1,9 @@
 """Undo and redo of what this module writes: only the cells that changed are kept, for all segments that changed.
 
 Undo gives every cell of a step its former owner back, unless somebody has changed the cell since: the user's painting
-after a write is never lost by undoing the write. Without such changes the segments are exactly as before, also those that
-lost voxels to the write. The Segment Editor has a history of its own, whole copies of the segmentation. The two do not
-know each other and cannot spoil each other: going back in the editor brings back a state as it was, and a step here
+after a write is never lost by undoing the write. Without such changes the segments are exactly as before, also those
+that lost voxels to the write. The Segment Editor has a history of its own, whole copies of the segmentation. The two do
+not know each other and cannot spoil each other: going back in the editor brings back a state as it was, and a step here
 changes only cells that still are as it left them.
 """
 

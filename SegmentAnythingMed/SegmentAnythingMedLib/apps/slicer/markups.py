@@ -1,7 +1,7 @@
 """Prompts of a segment, read from its Markups nodes in voxel indices of a volume.
 
-Positions go from the world through the volume's transforms and its full affine. What cannot be used is left out and said
-in words; only a box that is oblique to the slices is an error when it is asked for by itself.
+Positions go from the world through the volume's transforms and its full affine. What cannot be used is left out, and
+that is said in words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import slicer
 from ...errors import PromptError
 from ...prompts.json_form import prompts_to_json
 from ...prompts.volume_prompts import (
-    BoxPrompt,
     MaskPrompt,
     PointPrompt,
     Prompt,
@@ -25,13 +24,12 @@ from ...prompts.volume_prompts import (
     StopMark,
     VolumePrompts,
 )
-from ...space.planes import AXES, SliceStack
+from ...space.planes import SliceStack
 from ...space.volume import Volume
 from .boxes import box_of_roi
 from .geometry import map_points, world_to_ijk
 from .prompt_nodes import (
     BOX,
-    NEGATIVE,
     POSITIVE,
     ROLES,
     SCRIBBLE,

@@ -1,7 +1,8 @@
 """Which slices of a segment hold something that this module did not write: painted, erased or there before.
 
-Of every slice that was written a hash of its content is kept in the provenance of the segment, on the grid it was written
-on. A slice counts as painted when its content is another one now; one that was never written, when it has content.
+Of every slice that was written a hash of its content is kept in the provenance of the segment, on the grid it was
+written on. A slice counts as painted when its content is another one now; one that was never written, when it has
+content.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where a segment comes from: model, prompts, settings and the reason for every slice, as JSON in a tag of the segment.
+"""Where a segment comes from: model, prompts, settings, the reason for every slice; JSON in a tag of the segment.
 
-The tag is saved with the scene and with the segmentation (``.seg.nrrd``). It fits ``provenance.schema.json``, is bounded
-in size and holds no patient data: the image is known by its geometry and a hash of its voxels.
+The tag is saved with the scene and with the segmentation (``.seg.nrrd``). It fits ``provenance.schema.json``, is
+bounded in size and holds no patient data: the image is known by its geometry and a hash of its voxels.
 """
 
 from __future__ import annotations

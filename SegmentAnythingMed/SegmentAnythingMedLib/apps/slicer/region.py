@@ -117,7 +117,7 @@ def _check_way_back(masks: Mapping[int, np.ndarray], axis: str, want: np.ndarray
     if size and 2 * same < LEAST_DICE * size:
         raise InputError(
             "segment.grid",
-            f"Expected a segmentation that can hold masks of this volume; on its own grid of voxels {2 * same / size:.0%} "
-            "of the overlap would be left. Give it the geometry of the volume (Segment Editor, Specify geometry), or use "
-            "a new segmentation.",
+            "Expected a segmentation that can hold masks of this volume; its own voxels are so coarse that only "
+            f"{2 * same / size:.0%} (Dice) would be left of them. Give it the geometry of the volume (Segment Editor, "
+            "Specify geometry), or use a new segmentation.",
         )

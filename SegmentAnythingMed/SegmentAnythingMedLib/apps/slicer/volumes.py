@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
@@ -39,7 +38,7 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError(
             "volume.labelmap",
-            f"Expected an image of grey values; {node.GetName()} is a {node.GetNodeTagName()}. Choose the image itself.",
+            f"Expected an image of grey values; {node.GetName()} is a {node.GetNodeTagName()}. Choose the image.",
         )
     size = dimensions(node)
     scalars = node.GetImageData().GetPointData().GetScalars()
