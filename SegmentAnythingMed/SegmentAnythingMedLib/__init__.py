@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .engine.session import Session
     from .files.images import load_mask, load_volume, save_mask, save_volume
     from .models.catalog import list_models, load_model
+    from .models.downloads import download_model
+    from .models.stored import import_model, remove_model, verify_models
     from .prompts.types import SlicePrompts
     from .propagation.settings import PropagationSettings
     from .propagation.walk import propagate
@@ -45,13 +47,17 @@ _HOMES = {
     "Session": "engine.session",
     "SlicePrompts": "prompts.types",
     "Volume": "space.volume",
+    "download_model": "models.downloads",
+    "import_model": "models.stored",
     "list_models": "models.catalog",
     "load_mask": "files.images",
     "load_model": "models.catalog",
     "load_volume": "files.images",
     "propagate": "propagation.walk",
+    "remove_model": "models.stored",
     "save_mask": "files.images",
     "save_volume": "files.images",
+    "verify_models": "models.stored",
 }
 
 __all__ = [
@@ -69,13 +75,17 @@ __all__ = [
     "SlicePrompts",
     "Volume",
     "__version__",
+    "download_model",
+    "import_model",
     "list_models",
     "load_mask",
     "load_model",
     "load_volume",
     "propagate",
+    "remove_model",
     "save_mask",
     "save_volume",
+    "verify_models",
 ]
 
 

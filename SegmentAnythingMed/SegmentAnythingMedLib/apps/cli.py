@@ -16,6 +16,7 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import Cancelled, InputError, SegmentAnythingMedError
 from .arguments import join_negative_numbers
+from .model_commands import add_models
 from .terminal import say
 
 OURS = {"model.nan", "session.closed"}
@@ -39,8 +40,7 @@ def make_parser() -> Parser:
     _add_segment(commands)
     _add_evaluate(commands)
     _add_info(commands)
-    models = commands.add_parser("models", help="models, where they come from, licence, size", allow_abbrev=False)
-    models.add_argument("--json", action="store_true", help="for machines")
+    add_models(commands)
     return parser
 
 
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         options = make_parser().parse_args(join_negative_numbers(given))
-        _run(options)
+        return _run(options)
     except SegmentAnythingMedError as error:
         _report(error, as_json="--json" in given)
         if isinstance(error, Cancelled):
@@ -115,13 +115,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _report(Cancelled("Stopped; nothing was written."), as_json=False)
         return INTERRUPTED
-    return DONE
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from . import commands  # after the options are known to be right: it takes a moment
 
-    getattr(commands, options.command)(options)
+    return getattr(commands, options.command)(options) or DONE
 
 
 def _report(error: SegmentAnythingMedError, as_json: bool) -> None:

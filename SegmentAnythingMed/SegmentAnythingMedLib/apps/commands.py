@@ -1,4 +1,4 @@
-"""The four commands of the command line, as functions of parsed options.
+"""The commands of the command line, as functions of parsed options.
 
 Each prints its result to standard output and raises the library's errors; :mod:`.cli` turns those into exit codes.
 """
@@ -192,26 +192,11 @@ def info(options: argparse.Namespace) -> None:
         print(line)
 
 
-def models(options: argparse.Namespace) -> None:
-    """``models``: what can be opened by name."""
-    from ..models.catalog import list_models, model_folder
+def models(options: argparse.Namespace) -> int:
+    """``models list|download|import|remove|verify``: see :mod:`.model_commands`."""
+    from .model_commands import run_models
 
-    entries = list_models()
-    if options.json:
-        shown = ("name", "family", "variant", "licence", "source", "description", "file_name", "sha256", "parameters")
-        rows = [
-            {**{key: getattr(entry, key) for key in shown}, "available": entry.available, "bytes": entry.stored_bytes}
-            for entry in entries
-        ]
-        _print_json({"folder": str(model_folder()), "models": rows})
-        return
-    for entry in entries:
-        size = "size unknown" if entry.stored_bytes is None else f"{entry.stored_bytes / 1e6:.0f} MB"
-        state = "available" if entry.available else "not here"
-        print(f"{entry.name:12}{state:11}{entry.family} {entry.variant}, {entry.licence}, {size}")
-        print(f"{'':12}{entry.description}")
-        print(f"{'':12}from {entry.source}" + (f" as {entry.file_name}" if entry.file_name else ""))
-    print(f"Files are looked for in {model_folder()}; any other file can be given by its path.")
+    return run_models(options)
 
 
 def _load(options: argparse.Namespace, progress: Progress) -> Volume:

@@ -48,9 +48,17 @@ class PartState:
         return self.etag if self.etag and not self.etag.startswith("W/") else self.date
 
 
+@dataclass(frozen=True)
+class Arrived:
+    """What :func:`fetch` brought: the size of the file, and whether it came in several pieces."""
+
+    size_bytes: int
+    pieced: bool
+
+
 def fetch(
     url: str, part: Path, *, size_bytes: int | None = None, allow_http: bool = False, progress: Progress | None = None
-) -> int:
+) -> Arrived:
     """Bring the file at ``url`` to ``part``, going on with what is there already.
 
     Args:
@@ -59,9 +67,6 @@ def fetch(
         size_bytes: the known size; a file of another size is refused.
         allow_http: see :class:`~SegmentAnythingMedLib.files.transfer.Transfer`.
         progress: shown in bytes; may cancel. The part is kept then.
-
-    Returns:
-        Size in bytes.
 
     Raises:
         DownloadError: ``download.network`` (the part is kept), ``.not_found``, ``.forbidden``, ``.server``, ``.html``,
@@ -98,12 +103,12 @@ def looks_like_a_page(head: bytes) -> bool:
     return text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"version https://git-lfs"))
 
 
-def _once(url: str, part: Path, size_bytes: int | None, allow_http: bool, progress: Progress) -> int:
+def _once(url: str, part: Path, size_bytes: int | None, allow_http: bool, progress: Progress) -> Arrived:
     state = _read_notes(part)
     offset = _size(part) if state is not None and state.url == url and state.validator else 0
     if offset and state is not None and offset == state.total:
         _check_size(url, offset, size_bytes)
-        return offset
+        return Arrived(offset, True)
     headers = {"User-Agent": f"segment-anything-med/{__version__}", "Accept-Encoding": "identity"}
     if offset:
         headers |= {"Range": f"bytes={offset}-", "If-Range": state.validator}
@@ -119,20 +124,20 @@ def _once(url: str, part: Path, size_bytes: int | None, allow_http: bool, progre
         total = _total(head)
         _check_size(url, total, size_bytes)
         _check_space(part, (total or size_bytes or 0) - offset)
-        with _disk_errors(part):
-            _write_notes(part, PartState(url, head.headers.get("ETag"), head.headers.get("Last-Modified"), total))
         progress.start(f"Downloading from {host_of(url)}", total or size_bytes, unit="B")
         progress.advance(offset)
         with _disk_errors(part), open(part, "ab" if offset else "wb") as file:
-            _receive(url, transfer, file, offset, total or size_bytes, progress)
+            # after the old part was emptied: notes must never speak of other bytes than those that lie there
+            _write_notes(part, PartState(url, head.headers.get("ETag"), head.headers.get("Last-Modified"), total))
+            _receive(url, transfer, file, total or size_bytes, progress)
     size = _size(part)
     if total is not None and size < total:
         raise ConnectionBroken(f"the connection ended after {size} of {total} bytes")
     _check_size(url, size, size_bytes)
-    return size
+    return Arrived(size, offset > 0)
 
 
-def _receive(url: str, transfer: Transfer, file: BinaryIO, offset: int, total: int | None, progress: Progress) -> None:
+def _receive(url: str, transfer: Transfer, file: BinaryIO, total: int | None, progress: Progress) -> None:
     for chunk in transfer.chunks():
         if file.tell() == 0 and looks_like_a_page(chunk[:512]):
             raise _page(url)
