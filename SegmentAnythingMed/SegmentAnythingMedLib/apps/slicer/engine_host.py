@@ -57,6 +57,7 @@ class EngineHost:
         self._model: Any = None
         self._sessions: OrderedDict[tuple, Session] = OrderedDict()
         self._mappings: OrderedDict[tuple, Any] = OrderedDict()
+        self._hashes: dict[str, str] = {}
         self._propagations: OrderedDict[tuple[str, str], Propagation] = OrderedDict()
 
     def prepare(self, scan: Scan | None, model: ModelChoice, job: Job) -> Facts | None:
@@ -65,7 +66,7 @@ class EngineHost:
             if scan is None:
                 self._opened(model, job.progress)
                 return None
-            return self._facts(self._session(scan, model, job.progress))
+            return self._facts(self._session(scan, model, job.progress), hashed=True)
 
     def predict(self, request: PredictRequest, job: Job) -> PredictResult:
         """Masks of the prompted slices of one object.
@@ -82,7 +83,7 @@ class EngineHost:
         progress = job.progress
         with self._memory():
             session = self._session(request.scan, request.model, progress)
-            seeds = resolved(request.prompts, session)
+            seeds = resolved(request.prompts, session.stack)
             marks = marks_of(seeds)
             wanted = {index: seeds.seeds[index] for index, mark in marks.items() if request.known.get(index) != mark}
             progress.check()
@@ -103,7 +104,7 @@ class EngineHost:
         """
         with self._memory():
             session = self._session(request.scan, request.model, job.progress)
-            seeds = resolved(request.prompts, session)
+            seeds = resolved(request.prompts, session.stack)
             if request.index not in seeds.seeds or request.index in seeds.drawn:
                 raise PromptError("prompt.none", f"Expected a point or a box on slice {request.index}; got none.")
             job.progress.check()
@@ -139,8 +140,8 @@ class EngineHost:
                 self._keep((session.key, name), result)
             return PropagateResult(
                 axis=session.stack.axis, shape=session.shape, results=results, seeds=seeds, errors=errors,
-                marks={name: marks_of(one) for name, one in seeds.items()}, facts=self._facts(session),
-                encodes=session.counters.encodes - encodes,
+                scopes={name: one.limits or (0, session.count - 1) for name, one in settings.items()},
+                facts=self._facts(session, hashed=True), encodes=session.counters.encodes - encodes,
             )  # fmt: skip
 
     def estimate(self, request: EstimateRequest, job: Job) -> Mapping[str, Any]:
@@ -166,6 +167,7 @@ class EngineHost:
             session.close()
         self._sessions.clear()
         self._mappings.clear()
+        self._hashes.clear()
         self._propagations.clear()
         self._free()
 
@@ -221,8 +223,12 @@ class EngineHost:
         while len(self._propagations) > PROPAGATIONS:
             self._propagations.popitem(last=False)
 
-    def _facts(self, session: Session) -> Facts:
+    def _facts(self, session: Session, hashed: bool = False) -> Facts:
         from ...models.device import describe_device
+        from ..report import describe_image
+
+        if hashed and session.key not in self._hashes:  # reads the whole image: not while somebody waits for a mask
+            self._hashes[session.key] = describe_image(session.volume)["voxels_sha256"]
 
         model = session.model
         names = ("name", "family", "variant", "sha256", "source", "licence")
@@ -230,6 +236,7 @@ class EngineHost:
             model={name: getattr(model.info, name) for name in names},
             device=describe_device(model.device),
             intensity=session.mapping.describe(),
+            voxels_sha256=self._hashes.get(session.key, ""),
             axis=session.stack.axis,
             notes=(*session.volume.notes, *session.mapping.notes, *getattr(model, "notes", ())),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,13 @@ from ...errors import ModelError, PromptError, SegmentAnythingMedError
 if TYPE_CHECKING:
     from ...engine.session import Session
     from ...prompts.seeds import ObjectSeeds
+    from ...prompts.volume_prompts import Prompt
     from ...propagation.settings import PropagationSettings
+    from ...space.planes import SliceStack
     from .requests import PropagateRequest
 
 OBJECT = "object"
+_MARK_LENGTH = 16
 
 
 def import_engine() -> None:
@@ -39,8 +43,8 @@ def import_engine() -> None:
     from .. import pipelines  # noqa: F401
 
 
-def resolved(prompts: tuple, session: Session) -> ObjectSeeds:
-    """Prompts of one object on the slices of a session.
+def resolved(prompts: Iterable[Prompt], stack: SliceStack) -> ObjectSeeds:
+    """Prompts of one object on the slices of a stack.
 
     Raises:
         PromptError: ``prompt.*``.
@@ -48,14 +52,17 @@ def resolved(prompts: tuple, session: Session) -> ObjectSeeds:
     from ...prompts.resolve import resolve
     from ...prompts.volume_prompts import VolumePrompts
 
-    return resolve(VolumePrompts.single(prompts, OBJECT), session.stack)[OBJECT]
+    return resolve(VolumePrompts.single(prompts, OBJECT), stack)[OBJECT]
 
 
 def marks_of(seeds: ObjectSeeds) -> dict[int, str]:
     """Slice -> what its prompts are, in a word."""
     from ...prompts.seeds import fingerprint
 
-    return {index: fingerprint(given) + str(index in seeds.drawn) for index, given in seeds.seeds.items()}
+    return {
+        index: fingerprint(given)[:_MARK_LENGTH] + ("d" if index in seeds.drawn else "")
+        for index, given in seeds.seeds.items()
+    }
 
 
 def plans(
@@ -71,7 +78,7 @@ def plans(
     errors: dict[str, SegmentAnythingMedError] = {}
     for name, prompts in request.objects.items():
         try:
-            found = resolved(prompts, session)
+            found = resolved(prompts, session.stack)
             limits = _limits(found, request, session.count)
         except PromptError as error:
             errors[name] = error.with_traceback(None)

@@ -69,6 +69,7 @@ class Facts:
         model: name, family, variant, sha256, source, licence.
         device: as ``describe_device``.
         intensity: mapping in use.
+        voxels_sha256: of the image, once there was time to compute it, else empty.
         axis: of the slices.
         notes: on image, intensities and model.
     """
@@ -76,6 +77,7 @@ class Facts:
     model: Mapping[str, str]
     device: Mapping[str, Any]
     intensity: Mapping[str, Any]
+    voxels_sha256: str
     axis: str
     notes: tuple[str, ...] = ()
 
@@ -168,7 +170,7 @@ class PropagateResult:
         results: key -> masks and records; not ``completed`` after a cancel.
         seeds: key -> prompts by slice.
         errors: key -> why an object could not be propagated.
-        marks: key -> slice -> mark of its prompts.
+        scopes: key -> first and last slice that could be touched.
         facts: how.
         encodes: slices that the encoder had to see anew.
     """
@@ -178,7 +180,7 @@ class PropagateResult:
     results: Mapping[str, Propagation]
     seeds: Mapping[str, ObjectSeeds]
     errors: Mapping[str, SegmentAnythingMedError]
-    marks: Mapping[str, Mapping[int, str]]
+    scopes: Mapping[str, tuple[int, int]]
     facts: Facts
     encodes: int
 
