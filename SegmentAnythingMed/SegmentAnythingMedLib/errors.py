@@ -47,6 +47,10 @@ class DeviceError(SegmentAnythingMedError):
     """A device that is missing or out of memory (``device.*``)."""
 
 
+class InstallError(SegmentAnythingMedError):
+    """Something that 3D Slicer or its Python lacks and that could not be installed (``install.*``)."""
+
+
 class Cancelled(SegmentAnythingMedError):
     """The user cancelled; what was finished before is kept (``cancelled``)."""
 

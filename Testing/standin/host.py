@@ -7,7 +7,7 @@ from functools import cache
 
 import slicer
 
-from . import i18n, packaging, parameter_node, scripted_module
+from . import i18n, packaging, parameter_node, sample_data, scripted_module
 from .application import StandInApplication
 from .core import CoreHost
 from .errors import ERRORS
@@ -33,6 +33,7 @@ class StandInHost(CoreHost):
             name = module.SLICER_NAME
             sys.modules[f"slicer.{name}"] = module
             setattr(slicer, name, module)
+        sys.modules["SampleData"] = sample_data
         for name, gate in QT_GATES.items():
             sys.modules[name] = gate
         self.close_gui()
@@ -60,11 +61,18 @@ class StandInHost(CoreHost):
         return self
 
     def fresh(self) -> StandInHost:
-        """No views, an empty scene, no collected errors."""
+        """No views, an empty scene, no collected errors, testing mode, nothing installed or registered."""
         self.views.close_views()
         self.new_scene()
         self.errors.clear()
+        self.set_testing(True)
+        packaging.reset()
+        slicer.modules.sampleDataSources = {}
         return self
+
+    def set_testing(self, testing: bool) -> None:
+        """Testing mode of the application: messages are logged instead of shown, nothing is installed."""
+        self.app._testing = testing
 
 
 @cache
