@@ -144,7 +144,7 @@ def test_sidecar_decides_the_family(tmp_path):
     path = save_stock_sam(tmp_path / "mine.pth")
     with pytest.raises(ModelError, match="128-pixel images") as caught:
         load_model(path, "cpu")
-    assert caught.value.code == "checkpoint.unknown_family"
+    assert caught.value.code == "checkpoint.ambiguous"
     (tmp_path / "mine.pth.json").write_text(json.dumps({"family": "medsam", "licence": "CC-BY-4.0", "name": "mine"}))
     info = load_model(path, "cpu").info
     assert (info.family, info.licence, info.name, info.source) == ("medsam", "CC-BY-4.0", "mine", "mine.pth")

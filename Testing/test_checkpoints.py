@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 from SegmentAnythingMedLib.errors import ModelError
 from SegmentAnythingMedLib.models import checkpoints
-from SegmentAnythingMedLib.models.checkpoints import Checkpoint, file_sha256, load_strictly, read_checkpoint, unwrap
-from SegmentAnythingMedLib.models.families import identify
+from SegmentAnythingMedLib.models.checkpoints import file_sha256, load_strictly, read_checkpoint, unwrap
 from tiny_sam import save_stock_sam, stock_sam
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -225,95 +224,9 @@ def test_half_precision_weights_are_loaded_as_float32():
     assert network.weight[0, 0].item() == 0.5
 
 
-def checkpoint_of(tensors: dict[str, torch.Tensor], name: str = "weights.pth", sidecar=None) -> Checkpoint:
-    return Checkpoint(name, "0" * 64, tensors, sidecar=sidecar or {})
-
-
-def plain(width: int = 768, grid: int = 64) -> dict[str, torch.Tensor]:
-    """The tensors by which a plain SAM is told, without memory."""
-    with torch.device("meta"):
-        return {
-            "image_encoder.pos_embed": torch.empty(1, grid, grid, width),
-            "image_encoder.patch_embed.proj.weight": torch.empty(width, 3, 16, 16),
-        }
-
-
-FOREIGN = {
-    "transformers": ({"vision_encoder.layers.0.x": torch.ones(1)}, "transformers library"),
-    "SAM 2": ({"sam_mask_decoder.x": torch.ones(1)}, "looks like SAM 2,"),
-    "SAM 2.1": ({"sam_mask_decoder.x": torch.ones(1), "no_obj_embed_spatial": torch.ones(1)}, "SAM 2.1 or MedSAM2"),
-    "SAM-Med3D": ({"image_encoder.patch_embed.proj.weight": torch.ones(2, 1, 2, 2, 2)}, "SAM-Med3D"),
-    "MA-SAM": ({"q_FacTs_000.weight": torch.ones(1)}, "MA-SAM"),
-    "LoRA": ({**plain(), "image_encoder.blocks.0.attn.qkv.qkv_proj.weight": torch.ones(1)}, "micro-sam"),
-    "SegmentAnyBone": ({"attention_fusion.gate": torch.ones(1)}, "SegmentAnyBone"),
-    "TinyViT": ({"image_encoder.patch_embed.seq.0.c.weight": torch.ones(1)}, "TinyViT"),
-    "SAM-Med2D": ({**plain(), "image_encoder.blocks.0.Adapter.norm.weight": torch.ones(1)}, "SAM-Med2D"),
-    "Med-SA": ({**plain(), "image_encoder.blocks.0.Space_Adapter.x": torch.ones(1)}, "Med-SA"),
-    "Slide-SAM": ({**plain(), "prompt_encoder.mask_downscaling.0.weight": torch.ones(4, 3, 2, 2)}, "Slide-SAM"),
-    "anything": ({"fc.weight": torch.ones(1)}, "1 tensors, the first is 'fc.weight'"),
-    "nothing": ({}, "without tensors"),
-    "256 pixels": (plain(grid=16), "SAM for 256-pixel images"),
-}
-
-
-@pytest.mark.parametrize("name", FOREIGN)
-def test_other_families_are_named_and_refused(name):
-    tensors, words = FOREIGN[name]
-    with pytest.raises(ModelError, match=words) as caught:
-        identify(checkpoint_of(tensors))
-    assert caught.value.code == "checkpoint.unknown_family"
-
-
-@pytest.mark.parametrize(("width", "variant"), [(768, "vit_b"), (1024, "vit_l"), (1280, "vit_h")])
-def test_variants_by_width(width, variant):
-    identity = identify(checkpoint_of(plain(width)))
-    assert (identity.family, identity.variant, identity.licence) == ("sam", variant, "unknown")
-    assert identity.name == "weights"
-
-
-def test_an_ambiguous_file_is_taken_for_sam_and_says_so():
-    notes = identify(checkpoint_of(plain())).notes
-    assert len(notes) == 1
-    assert "taken for SAM" in notes[0]
-    assert "medsam" in notes[0]
-    assert identify(checkpoint_of(plain(1280))).notes == (), "only ViT-B has look-alikes"
-
-
-@pytest.mark.parametrize(
-    ("file_name", "family"),
-    [
-        ("medsam_vit_b.pth", "medsam"),
-        ("vit_b_medicosam.pt", "medicosam"),
-        ("sam_vit_b_01ec64.pth", "sam"),
-    ],
-)
-def test_file_names_decide_between_look_alikes(file_name, family):
-    identity = identify(checkpoint_of(plain(), file_name))
-    assert (identity.family, identity.notes) == (family, ())
-
-
-def test_caller_before_sidecar_before_hash_before_file_name():
-    known = {"0" * 64: {"name": "published", "family": "medicosam", "licence": "MIT", "source": "https://example.org"}}
-    named = checkpoint_of(plain(), "medsam.pth")
-    with_sidecar = checkpoint_of(plain(), "medsam.pth", {"family": "sam", "licence": "CC0-1.0"})
-    assert identify(named).family == "medsam"
-    assert identify(named, known=known).family == "medicosam"
-    assert identify(named, known=known).name == "published"
-    assert identify(with_sidecar, known=known).family == "sam"
-    assert identify(with_sidecar, known=known).licence == "CC0-1.0"
-    assert identify(with_sidecar, "medsam", known).family == "medsam"
-
-
-def test_a_family_that_does_not_exist():
-    with pytest.raises(ModelError, match=r"Family 'samurai'.*runs sam, medicosam, medsam") as caught:
-        identify(checkpoint_of(plain()), "samurai")
-    assert caught.value.code == "checkpoint.unknown_family"
-
-
 def test_every_checkpoint_hint_survives_a_real_file(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"model": {f"module.{k}": v for k, v in stock_sam().state_dict().items()}, "epoch": 1}, path)
     wrapped, flat = read_checkpoint(path), read_checkpoint(save_stock_sam(tmp_path / "flat.pth"))
     assert wrapped.tensors.keys() == flat.tensors.keys()
-    assert identify(wrapped, "sam").variant == "vit_64"
     assert checkpoints.SAFE_TORCH == (2, 10)

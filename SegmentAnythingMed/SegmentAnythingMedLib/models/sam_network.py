@@ -18,11 +18,10 @@ from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import nn
 
 from ..errors import ModelError
+from .preparation import PIXEL_MEAN, PIXEL_STD
 
 PATCH = 16
 PROMPT_WIDTH = 256
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 _BIAS_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 27}
 
 

@@ -1,0 +1,83 @@
+"""Running an image encoder: reduced precision with one repeat in float32, batches split where memory is short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..errors import DeviceError, ModelError
+from .device import autocast
+
+_CUDA_BATCH = 4
+
+Run = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
+
+
+def batch_size(device: str) -> int:
+    """Slices that are encoded together: a batch gains nothing on a CPU and costs memory."""
+    return 1 if device == "cpu" else _CUDA_BATCH
+
+
+@torch.no_grad()
+def run_encoder(
+    run: Run, inputs: torch.Tensor, *, device: str, dtype: torch.dtype | None, name: str
+) -> tuple[torch.Tensor, ...]:
+    """Features of prepared images; half precision that overflows is repeated in float32 once.
+
+    Args:
+        run: inputs [B, ...] on the device -> feature maps [B, ...] each.
+        inputs: float32 [B, 3, S, S], anywhere.
+        device: where ``run`` computes.
+        dtype: from :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`; None is float32.
+        name: of the model, for messages.
+
+    Returns:
+        The feature maps of ``run``, float32, finite.
+
+    Raises:
+        ModelError: ``model.nan`` when there is NaN or infinity in float32 too.
+        DeviceError: ``device.memory`` when not even one image fits into the device's memory.
+    """
+    features = _run_or_split(run, inputs, device, dtype, name)
+    if dtype is not None and not _finite(features):
+        features = _run_or_split(run, inputs, device, None, name)
+    if not _finite(features):
+        raise nan_error(name, "image encoder")
+    return features
+
+
+def nan_error(name: str, part: str) -> ModelError:
+    """What to say when a part of a network returns NaN in float32."""
+    return ModelError(
+        "model.nan",
+        f"The {part} of {name} returned NaN or infinity in float32; its weights may be damaged. "
+        "Check the checkpoint, or use another model.",
+    )
+
+
+def _finite(features: tuple[torch.Tensor, ...]) -> bool:
+    return all(bool(torch.isfinite(feature).all()) for feature in features)
+
+
+def _run_or_split(
+    run: Run, inputs: torch.Tensor, device: str, dtype: torch.dtype | None, name: str
+) -> tuple[torch.Tensor, ...]:
+    try:
+        with autocast(device, dtype):
+            return tuple(feature.float() for feature in run(inputs.to(device)))
+    except torch.OutOfMemoryError:
+        pass  # go on outside: the exception keeps what filled the memory alive
+    torch.cuda.empty_cache()
+    if len(inputs) == 1:
+        raise DeviceError("device.memory", _memory_text(device, name))
+    parts = [_run_or_split(run, one, device, dtype, name) for one in inputs.split(1)]
+    return tuple(torch.cat(features) for features in zip(*parts, strict=True))
+
+
+def _memory_text(device: str, name: str) -> str:
+    free, total = (number / 2**30 for number in torch.cuda.mem_get_info(device))
+    return (
+        f"{name} needs more memory for one slice than {device} has free "
+        f"({free:.1f} of {total:.1f} GiB); close other programs that use the GPU, or use --device cpu."
+    )

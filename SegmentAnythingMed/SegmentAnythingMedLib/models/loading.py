@@ -1,0 +1,55 @@
+"""From an identified checkpoint to a model that runs."""
+
+from __future__ import annotations
+
+from .checkpoints import Checkpoint, load_strictly
+from .families import Identity
+from .interface import ModelInfo, PromptableModel
+from .layouts import SAM2
+from .sam import SamModel
+from .sam_network import build_sam, sam_shape
+
+
+def open_model(
+    checkpoint: Checkpoint, identity: Identity, device: str = "cpu", precision: str = "auto"
+) -> PromptableModel:
+    """The model that a checkpoint holds.
+
+    Args:
+        checkpoint: from :func:`~SegmentAnythingMedLib.models.checkpoints.read_checkpoint`.
+        identity: from :func:`~SegmentAnythingMedLib.models.families.identify`.
+        device: from :func:`~SegmentAnythingMedLib.models.device.choose_device`.
+        precision: of the encoder, see :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`.
+
+    Raises:
+        ModelError: ``checkpoint.mismatch``; ``model.package`` when a family needs a package that is not installed.
+    """
+    info = ModelInfo(
+        name=identity.name,
+        family=identity.family,
+        variant=identity.variant,
+        sha256=checkpoint.sha256,
+        source=identity.source,
+        licence=identity.licence,
+    )
+    options = {
+        "device": device,
+        "preprocessing": identity.preparation,
+        "precision": precision,
+        "notes": identity.notes,
+    }
+    if identity.network == SAM2:
+        return _open_sam2(checkpoint, identity, info, options)
+    network = build_sam(sam_shape(checkpoint.tensors, checkpoint.file_name))
+    load_strictly(network, checkpoint.tensors, checkpoint.file_name)
+    return SamModel(network, info, semantic_decoder=checkpoint.decoder, **options)
+
+
+def _open_sam2(checkpoint: Checkpoint, identity: Identity, info: ModelInfo, options: dict) -> PromptableModel:
+    from .sam2 import Sam2Model
+    from .sam2_network import Sam2Shape, build_sam2, sam2_size
+
+    size, version = sam2_size(checkpoint.tensors)
+    network = build_sam2(Sam2Shape(size, version, identity.image_size))
+    load_strictly(network, checkpoint.tensors, checkpoint.file_name)
+    return Sam2Model(network, info, **options)
