@@ -44,6 +44,16 @@ def put_away(
     return folder
 
 
+def remove(node: slicer.vtkMRMLNode) -> None:
+    """Remove a node and its item; the application would remove the item by itself, a bare scene does not."""
+    scene = node.GetScene()
+    hierarchy = _hierarchy(scene)
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.RemoveItem(item, False, False)
+    scene.RemoveNode(node)
+
+
 def remove_empty(scene: slicer.vtkMRMLScene) -> None:
     """Remove folders of ours that hold nothing any more; folders of the user's stay."""
     hierarchy = _hierarchy(scene)

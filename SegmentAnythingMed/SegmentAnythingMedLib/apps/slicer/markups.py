@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,23 +189,39 @@ class _Reader:
     def _add_scribble(self, node: slicer.vtkMRMLMarkupsCurveNode, label: int) -> None:
         placed = _defined_points(node)
         line = slicer.util.arrayFromMarkupsCurvePoints(node, world=True) if len(placed) > 1 else placed
-        found = self._inside(line, node.GetName())
-        if found:
-            self.prompts.append(ScribblePrompt(np.array([ijk for _, ijk in found]), label))
-            self.slices.update(index for index, _ in found)
+        ijk, inside = self._place(line, node.GetName())
+        # a line that leaves the volume comes back as another line
+        breaks = np.flatnonzero(np.diff(inside.astype(np.int8))) + 1
+        for part in np.split(np.arange(len(ijk)), breaks):
+            if len(part) and inside[part[0]]:
+                self.prompts.append(ScribblePrompt(ijk[part], label))
+                self.slices.update(self._crossed(ijk[part]))
+
+    def _crossed(self, line: np.ndarray) -> Iterator[int]:
+        """Slices that a line crosses."""
+        indices = self._indices(line)
+        for start, end in zip(indices, indices[1:] if len(indices) > 1 else indices, strict=False):
+            yield from range(min(start, end), max(start, end) + 1)
+
+    def _indices(self, ijk: np.ndarray) -> list[int]:
+        return np.clip(self.stack.to_plane(ijk)[0], 0, self.stack.count - 1).tolist()
 
     def _inside(self, world: np.ndarray, name: str) -> list[tuple[int, np.ndarray]]:
-        """(slice, voxel index) of the positions that lie in the volume; a note counts the others by slice."""
+        """(slice, voxel index) of the positions that lie in the volume."""
+        ijk, inside = self._place(world, name)
+        return list(zip(self._indices(ijk[inside]), ijk[inside], strict=True))
+
+    def _place(self, world: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Voxel indices [N, 3], and which of them lie in the volume; a note counts the others by slice."""
         ijk = map_points(self.to_ijk, world).round(6)
         inside = self.volume.contains(ijk)
-        indices = np.clip(self.stack.to_plane(ijk)[0], 0, self.stack.count - 1)
         if not inside.all():
             where = ", ".join(f"{n}" for n in np.unique(self.stack.to_plane(ijk[~inside])[0]))
             self.notes.append(
                 f"{name}: {int((~inside).sum())} of {len(ijk)} points lie outside of the volume (slice {where} of axis "
                 f"{self.stack.axis}) and are left out."
             )
-        return [(int(n), point) for n, point, ok in zip(indices, ijk, inside, strict=True) if ok]
+        return ijk, inside
 
 
 def _defined_points(node: slicer.vtkMRMLMarkupsNode) -> np.ndarray:

@@ -9,6 +9,7 @@ Editor can take the tag away; then the id alone decides, unless the prompt was s
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 
 import slicer
 import vtk
@@ -144,13 +145,21 @@ def role_of(node: slicer.vtkMRMLNode) -> str | None:
 
 def remove_prompts(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
     """Remove the prompts of a segment and its folder; returns how many nodes there were."""
-    nodes = prompt_nodes(segmentation, segment_id)
-    scene = segmentation.GetScene()
-    for node in nodes:
-        scene.RemoveNode(node)
-    if nodes:
+    return remove_nodes(segmentation.GetScene(), prompt_nodes(segmentation, segment_id))
+
+
+def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLMarkupsNode]) -> int:
+    """Remove some prompt nodes, and folders of ours that become empty; the user's own nodes are left alone.
+
+    Returns:
+        How many nodes were removed.
+    """
+    ours = [node for node in nodes if role_of(node) is not None]
+    for node in ours:
+        folders.remove(node)
+    if ours:
         folders.remove_empty(scene)
-    return len(nodes)
+    return len(ours)
 
 
 def show_only(segmentation: slicer.vtkMRMLSegmentationNode | None, segment_id: str) -> None:
