@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv in the checkout, or brings it up to date, and sets $venv_python. Sourced by demo.sh and test.sh.
 # Needs Python >= 3.10 with pip; $PYTHON names another interpreter than the first one found.
-# A stamp in .venv (hash of pyproject.toml, constraints.txt and the interpreter) tells whether there is anything to do.
+# A stamp in .venv (hash of pyproject.toml, the pinned versions and the interpreter) tells whether there is anything to do.
 
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$repository/.venv"
@@ -46,10 +46,20 @@ current_stamp() {
 import hashlib, pathlib, sys
 
 digest = hashlib.sha256(f"{sys.version} {sys.prefix}".encode())
-for name in ("pyproject.toml", "constraints.txt"):
+for name in ("pyproject.toml", "constraints.txt", "scripts/sam2.txt"):
     digest.update(pathlib.Path(sys.argv[1], name).read_bytes())
 print(digest.hexdigest())
 PYTHON
+}
+
+# Optional: SAM 2. Its build imports torch, so it comes second and without build isolation; its CUDA code is not used here.
+install_sam2() {
+    local install=("$venv_python" -m pip install "$@" --no-compile --disable-pip-version-check)
+    (
+        cd "$repository" &&
+            "${install[@]}" --constraint constraints.txt setuptools wheel hydra-core iopath &&
+            SAM2_BUILD_CUDA=0 "${install[@]}" --no-build-isolation --no-deps --requirement scripts/sam2.txt
+    ) || echo "The optional package sam2 could not be installed: SAM 2 is not available, and its tests are skipped." >&2
 }
 
 setup_env() {
@@ -72,6 +82,7 @@ setup_env() {
             "$venv_python" -m pip install $quiet --no-compile --disable-pip-version-check \
                 --constraint constraints.txt "torch==2.12.0" "torchvision==0.27.0" --editable ".[test]"
     ) || return 1
+    install_sam2 $quiet
     current_stamp >"$stamp"
 }
 
