@@ -11,8 +11,9 @@ from typing import Any
 
 from ..errors import Cancelled, DownloadError
 from ..models.downloads import Fetched, download_model, part_of
-from ..models.entries import CatalogEntry, all_entries, find_entry, model_folder, registered
+from ..models.entries import CatalogEntry, all_entries, find_entry, model_folder, need_entry, registered
 from ..models.licences import is_accepted, licence_text
+from ..models.records import expected_sha256
 from ..models.stored import import_model, remove_model, verify_models
 from ..progress import Progress
 from .terminal import ProgressBar, cancel_on_interrupt, say
@@ -32,7 +33,8 @@ def add_models(commands: argparse._SubParsersAction) -> None:
     models.add_argument("--json", action="store_true", help="for machines")
     models.set_defaults(action="list")
     actions = models.add_subparsers(dest="action", metavar="list | download | import | remove | verify")
-    _add(actions, "list", "what there is, where it comes from, licence, size (the default)")
+    listed = _add(actions, "list", "what there is, licence, size, what is here (the default)")
+    listed.add_argument("name", metavar="NAME", nargs="?", help="all about one model")
     download = _add(actions, "download", "fetch the weights of a model; goes on where an earlier try stopped")
     download.add_argument("name", metavar="NAME", help="see models list")
     download.add_argument("--accept-licence", action="store_true", help="the licence that list shows is accepted")
@@ -70,7 +72,8 @@ def _list(options: argparse.Namespace) -> None:
     problems = registered()[1]
     for problem in problems:
         say(f"warning: {problem}")
-    entries = all_entries()
+    name = getattr(options, "name", None)
+    entries = all_entries() if name is None else [need_entry(name)]
     if options.json:
         rows = [
             {**{key: getattr(entry, key) for key in _SHOWN}, "available": entry.available, "bytes": entry.stored_bytes}
@@ -78,11 +81,30 @@ def _list(options: argparse.Namespace) -> None:
         ]
         _print_json({"folder": str(model_folder()), "models": rows, "warnings": problems})
         return
+    if name is not None:
+        _describe(entries[0])
+        return
     for entry in entries:
         print(f"{entry.name:26}{_state(entry):12}{_size(entry):>9}  {entry.family} {entry.variant}, {_licence(entry)}")
         print(f"{'':26}{entry.description}")
     stored = sum(entry.stored_bytes or 0 for entry in entries if entry.available and entry.file_name)
     print(f"In {model_folder()}: {stored / 1e6:.0f} MB. Any other file can be given by its path.")
+
+
+def _describe(entry: CatalogEntry) -> None:
+    lines = {
+        "model": f"{entry.name} ({_state(entry)})",
+        "what": f"{entry.description} {entry.good_for}",
+        "licence": f"{_licence(entry)}. {entry.note}",
+        "preparation": entry.preprocessing,
+        "cite": entry.citation,
+        "from": " ".join((entry.source, *entry.urls)),
+        "file": "" if entry.path is None else f"{entry.path}, {_size(entry)}",
+        "SHA-256": expected_sha256(entry) or "not known: the first file seen sets it",
+    }
+    for label, text in lines.items():
+        if text.strip():
+            print(f"{label:13}{text.strip()}")
 
 
 def _state(entry: CatalogEntry) -> str:
@@ -194,7 +216,7 @@ def _tell(got: Fetched, as_json: bool, what: str) -> None:
 
 
 _POLICIES = {
-    "published": "as known from public records",
+    "published": "the one that it should have",
     "first-seen": "first seen here; another file under this name will be refused",
     "unverified": "placed by hand, nothing known to compare with",
 }

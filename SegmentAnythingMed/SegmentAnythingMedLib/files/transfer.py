@@ -128,8 +128,8 @@ class Transfer:
                 answer.close()
                 raise DownloadError(
                     "download.redirect",
-                    f"{host_of(self._request.full_url)} sends from one address to another without end. Try later, or "
-                    "fetch the file with a browser and import it.",
+                    f"{host_of(self._request.full_url)} sends on to other addresses without end, or to one that cannot "
+                    "be used. Try later, or fetch the file with a browser and import it.",
                 ) from None
             return answer
 
