@@ -94,16 +94,21 @@ class MemoryBank:
                 old = self._recent[other]
                 self._recent[other] = SliceMemory(None, old.pointer, old.score)
 
-    def read(self, index: int) -> Reading:
-        """What slice ``index`` reads.
+    def read(self, index: int, backward: bool = False) -> Reading:
+        """What slice ``index`` reads on a walk forward or backward.
 
         Conditioning slices that are not among ``most`` are read as ordinary ones where they are near enough, as
         SAM 2 does (``select_closest_cond_frames``).
         """
         chosen = nearest(index, self._conditioning, self._most)
-        others = {n: memory for n, memory in self._conditioning.items() if n not in chosen}
         conditioning = {n: memory for n, memory in self._conditioning.items() if n in chosen}
-        return Reading(conditioning, {**others, **self._recent})
+        others = {n: memory for n, memory in self._conditioning.items() if n not in chosen}
+        recent = {}
+        for n, memory in {**others, **self._recent}.items():
+            behind = n - index if backward else index - n
+            if 0 < behind <= POINTER_REACH:
+                recent[n] = memory if behind <= MAP_REACH else SliceMemory(None, memory.pointer, memory.score)
+        return Reading(conditioning, recent)
 
 
 def nearest(index: int, slices: Mapping[int, Any] | list[int], most: int) -> set[int]:

@@ -74,7 +74,7 @@ class MemoryTracker:
             if asked.box is not None:
                 points = np.concatenate([np.reshape(asked.box, (2, 2)), points])
                 labels = np.concatenate([_CORNERS, labels])
-            reading = None if bank is None else bank.read(index)
+            reading = None if bank is None else bank.read(index, backward)
             answer = self._network.prompted(current, points, labels, asked.mask, index, reading, backward)
         return self._result(current, answer, True, begun)
 
@@ -82,7 +82,7 @@ class MemoryTracker:
         """Segment a slice from memory; see the protocol."""
         current, _ = self._current(index)
         begun = time.perf_counter()
-        answer = self._network.tracked(current, index, bank.read(index), backward)
+        answer = self._network.tracked(current, index, bank.read(index, backward), backward)
         return self._result(current, answer, False, begun)
 
     def _current(self, index: int) -> tuple[Current, Frame]:

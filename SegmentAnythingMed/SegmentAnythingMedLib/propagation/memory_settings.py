@@ -23,7 +23,7 @@ class MemorySettings(PropagationSettings):
     Attributes:
         patience: consecutive slices on which the object may be missing or be refused; it may reappear behind them.
         object_score_threshold: the object is taken to be absent from a slice whose object score (a logit) is this or
-            less.
+            less; below 0 SAM 2 gives no mask anyway.
         masks: ``refined``: drawn masks prompt the decoder, and what it makes of them is remembered; ``verbatim``: the
             drawn mask itself is remembered. A drawn slice keeps its mask either way.
         conditioning_slices: prompted slices that one slice reads, the nearest ones; 0 is all of them. What a slice does
@@ -49,7 +49,7 @@ class MemorySettings(PropagationSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        threshold = _number("object_score_threshold", self.object_score_threshold, -1000.0, 1000.0)
+        threshold = _number("object_score_threshold", self.object_score_threshold, 0.0, 1000.0)
         object.__setattr__(self, "object_score_threshold", threshold)
         object.__setattr__(
             self, "conditioning_slices", _whole("conditioning_slices", self.conditioning_slices, 0, 1000)
