@@ -56,7 +56,7 @@ def test_entries_keep_to_the_schema():
     assert not validator.is_valid(spoiled)
 
 
-def test_entries_are_complete():
+def test_entries_are_complete(folder):
     listed = list_models()
     names = [entry.name for entry in listed]
     assert names[0] == "built-in"
@@ -77,7 +77,23 @@ def test_entries_are_complete():
         assert entry.citation
 
 
-def test_which_licences_need_to_be_accepted():
+def test_the_documentation_lists_what_the_catalogue_holds(folder, repository):
+    text = (repository / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")
+    ]
+    listed = {row[0]: row for row in rows if len(row) == 6}
+    assert list(listed) == [entry.name for entry in list_models()[1:]]
+    for entry in list_models()[1:]:
+        _, file_name, size, licence, sha256, how = listed[entry.name]
+        assert file_name == entry.file_name
+        assert size == ("?" if entry.size_bytes is None else f"{entry.size_bytes / 1e6:.0f} MB")
+        assert licence == entry.licence + (", research only" if entry.research_only else "")
+        assert sha256 == (entry.sha256[:12] if entry.sha256 else "first seen")
+        assert how == ("yes" if entry.urls else "browser")
+
+
+def test_which_licences_need_to_be_accepted(folder):
     asked = {entry.name for entry in list_models() if not entry.permissive}
     assert asked == {"medicosam"} | {entry.name for entry in list_models() if entry.family == "medsam2"}
 
