@@ -75,15 +75,21 @@ class QtGui:
         self.application.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
 
     def pump(self, milliseconds: int = 50) -> None:
-        """Let timers and events run for a while (tests call this)."""
-        QtTest.QTest.qWait(milliseconds)
+        """Let timers, events and other threads run for a while (tests call this).
+
+        Not with ``QTest.qWait``: it keeps Python's lock, and a worker thread would stand still.
+        """
+        end = time.monotonic() + milliseconds / 1000
+        while time.monotonic() < end:
+            self.process_events()
+            time.sleep(0.002)
 
     def pump_until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Let timers and events run until ``condition()`` holds; AssertionError when it does not in time."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "the condition did not come true in time"
-            QtTest.QTest.qWait(10)
+            self.pump(10)
 
     def press(self, widget: Any, key: str) -> None:
         """Press a key sequence (``"Ctrl+Z"``) while ``widget`` has the focus."""

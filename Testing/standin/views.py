@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 if TYPE_CHECKING:
     from .core import CoreHost
+
+if find_spec("triton") is not None:
+    # PyTorch's compiler and Mesa's software renderer each carry an LLVM: loading the compiler's second crashes.
+    import triton  # noqa: F401
 
 SLICE_MANAGERS = (
     "vtkMRMLCrosshairDisplayableManager",
