@@ -114,7 +114,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
     """Self test of a module; Reload & Test calls ``runTest``."""
 
     def runTest(self) -> None:
-        """To be defined by the module: before Slicer 5.12 this base only warns, and runs nothing."""
+        """To be defined by the module: older bases only warn, and run nothing."""
         raise NotImplementedError(f"{type(self).__name__} must define runTest and call its tests there")
 
     def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:
