@@ -1,8 +1,8 @@
 """Changes to the cells of a segment, through the Segment Editor's own logic.
 
-The logic keeps shared layers in order, gives a segment a layer of its own where overlap is wanted, and takes voxels
-from other segments after the overwrite mode. It is given a parameter node of our own, outside of the scene, so that
-neither the editor's settings nor its selection are touched.
+The logic keeps shared layers in order and gives a segment a layer of its own where it overlaps another one. It is given
+a parameter node of our own, outside of the scene: neither the editor's settings nor its selection are touched.
+Which segments lose voxels to another one is decided in ``masking``, and each loses them by itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .geometry import matrix_of
 from .labelmaps import Box
 
-OVERWRITE_ALL = slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments
-OVERWRITE_VISIBLE = slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments
-OVERWRITE_NONE = slicer.vtkMRMLSegmentEditorNode.OverwriteNone
 _DERIVED_ATTRIBUTE = "SegmentAnythingMed.Representations"
 _SEPARATOR = ";"
 
@@ -35,34 +32,31 @@ class CellEditor:
     def __init__(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
         self._segmentation = segmentation
         self._settings = slicer.vtkMRMLSegmentEditorNode()
+        self._settings.SetOverwriteMode(self._settings.OverwriteNone)
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMRMLScene(segmentation.GetScene())
         self._logic.SetSegmentEditorNode(self._settings)
         self._logic.SetSegmentationNode(segmentation)
 
-    def add(self, segment_id: str, to_ras: np.ndarray, box: Box, cells: np.ndarray, overwrite: int) -> None:
-        """Give cells to a segment.
+    def add(self, segment_id: str, to_ras: np.ndarray, box: Box, cells: np.ndarray) -> None:
+        """Give cells to a segment; other segments keep theirs.
 
         Args:
             segment_id: of the segment.
             to_ras: grid of its layer.
             box: cells that ``cells`` covers.
             cells: bool [K, J, I]; True cells become the segment's.
-            overwrite: ``OVERWRITE_...``: which other segments lose these cells.
         """
-        self._modify(segment_id, to_ras, box, cells, overwrite, self._logic.ModificationModeAdd)
+        self._modify(segment_id, to_ras, box, cells, self._logic.ModificationModeAdd)
 
     def remove(self, segment_id: str, to_ras: np.ndarray, box: Box, cells: np.ndarray) -> None:
         """Take cells from a segment; other segments stay as they are."""
-        self._modify(segment_id, to_ras, box, cells, OVERWRITE_NONE, self._logic.ModificationModeRemove)
+        self._modify(segment_id, to_ras, box, cells, self._logic.ModificationModeRemove)
 
-    def _modify(
-        self, segment_id: str, to_ras: np.ndarray, box: Box, cells: np.ndarray, overwrite: int, mode: int
-    ) -> None:
+    def _modify(self, segment_id: str, to_ras: np.ndarray, box: Box, cells: np.ndarray, mode: int) -> None:
         if not cells.any():
             return
         box, cells = trimmed(box, cells)
-        self._settings.SetOverwriteMode(overwrite)
         self._logic.ModifySegmentByLabelmap(
             self._segmentation, segment_id, image_of(box, to_ras, cells), mode, False, False
         )

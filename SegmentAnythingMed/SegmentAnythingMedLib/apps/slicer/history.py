@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import slicer
 
-from .editing import OVERWRITE_NONE, CellEditor, set_derived_aside
+from .editing import CellEditor, set_derived_aside
 from .labelmaps import Box, layer_of
 from .prompt_nodes import tag_of
 
@@ -208,7 +208,7 @@ class History:
         for segment_id, _, taken in plans:
             editor.remove(segment_id, write.to_ras, write.box, taken & untouched)
         for segment_id, given, _ in plans:
-            editor.add(segment_id, write.to_ras, write.box, given & untouched, OVERWRITE_NONE)
+            editor.add(segment_id, write.to_ras, write.box, given & untouched)
         return notes
 
     def _now(self, segment_id: str, write: Write) -> np.ndarray | str:

@@ -14,11 +14,13 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ...space.affine import Affine
 from ...space.volume import Volume, map_mask
-from .editing import OVERWRITE_NONE, OVERWRITE_VISIBLE, image_of
+from .editing import image_of
 from .geometry import dimensions
 from .labelmaps import Box, layer_of, map_between
 
 _EDITOR_TAG = "SegmentEditor"
+_OVERWRITE_NONE = slicer.vtkMRMLSegmentEditorNode.OverwriteNone
+_OVERWRITE_VISIBLE = slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments
 _EVERYWHERE = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
 
 
@@ -38,7 +40,7 @@ class EditRules:
     mask_segment_id: str = ""
     intensity: tuple[float, float] | None = None
     source: slicer.vtkMRMLScalarVolumeNode | None = None
-    overwrite: int = OVERWRITE_NONE
+    overwrite: int = _OVERWRITE_NONE
 
     @classmethod
     def of(
@@ -88,11 +90,11 @@ class EditRules:
         return [other for other in self._in_reach(segmentation, segment_id) if completed(segmentation, other)]
 
     def _in_reach(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> list[str]:
-        if self.overwrite == OVERWRITE_NONE:
+        if self.overwrite == _OVERWRITE_NONE:
             return []
         ids = [other for other in segmentation.GetSegmentation().GetSegmentIDs() if other != segment_id]
         display = segmentation.GetDisplayNode()
-        if self.overwrite == OVERWRITE_VISIBLE and display is not None:
+        if self.overwrite == _OVERWRITE_VISIBLE and display is not None:
             ids = [other for other in ids if display.GetSegmentVisibility(other)]
         return ids
 

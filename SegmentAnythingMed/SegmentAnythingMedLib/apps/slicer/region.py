@@ -14,8 +14,13 @@ from ...space.volume import Volume, map_mask
 from .labelmaps import Box, GridMap, Layer
 from .reading import read_plane
 
+COARSEST = 1.5
+"""Largest step from cell to cell, in voxels, that masks are brought to; a coarser segmentation is refused."""
 LEAST_DICE = 0.9
 """A mask that overlaps less than this with itself after the way to the segment's cells and back is refused."""
+_TIE = 1e-6
+"""A cell just between two voxels takes the lower one, and a voxel just between two cells the upper one (``map_mask``):
+so that what is written to a grid that is half a voxel off is read at the same place."""
 _LEAVE, _OUT, _IN = 0, 1, 2
 
 
@@ -58,6 +63,7 @@ class Region:
         if grid.offset is not None:
             box, plan = grid.cells(bounds), _plan(changed, axis, bounds)
         else:
+            _check_coarseness(grid)
             around = _bounds([changed[index] | before[index] for index in changed], sorted(changed), axis)
             box, plan = _to_cells(_plan(changed, axis, around), around, grid)
         shape = tuple(high - low for low, high in box[::-1])
@@ -95,10 +101,24 @@ def _to_cells(plan: np.ndarray, bounds: Box, grid: GridMap) -> tuple[Box, np.nda
     cells = corners @ grid.to_cells[:3, :3].T + grid.to_cells[:3, 3]
     low, high = np.floor(cells.min(axis=0)).astype(int), np.ceil(cells.max(axis=0)).astype(int) + 1
     box = tuple((int(a), int(b)) for a, b in zip(low, high, strict=True))
-    voxels = Volume(plan, Affine(grid.to_cells).shifted([low for low, _ in bounds]))
+    voxels = Volume(plan, Affine(grid.to_cells).shifted([low + _TIE for low, _ in bounds]))
     shape = tuple(b - a for a, b in box[::-1])
     here = Volume(np.broadcast_to(np.False_, shape), Affine(np.eye(4)).shifted(low))
     return box, map_mask(plan, voxels, here)
+
+
+def _check_coarseness(grid: GridMap) -> None:
+    step = float(np.linalg.norm(np.linalg.inv(grid.to_cells)[:3, :3], axis=0).max())
+    if step > COARSEST:
+        raise _too_coarse(f"one of its voxels is {step:.1f} voxels of the volume long")
+
+
+def _too_coarse(why: str) -> InputError:
+    return InputError(
+        "segment.grid",
+        f"Expected a segmentation that can hold masks of this volume; its own voxels are too coarse: {why}. Give it "
+        "the geometry of the volume (Segment Editor, Specify geometry), or use a new segmentation.",
+    )
 
 
 def _check_way_back(masks: Mapping[int, np.ndarray], axis: str, want: np.ndarray, box: Box, grid: GridMap) -> None:
@@ -114,10 +134,5 @@ def _check_way_back(masks: Mapping[int, np.ndarray], axis: str, want: np.ndarray
         asked = _plan({index: mask}, axis, bounds) == _IN
         same += int(np.count_nonzero(back & asked))
         size += int(np.count_nonzero(back) + np.count_nonzero(asked))
-    if size and 2 * same < LEAST_DICE * size:
-        raise InputError(
-            "segment.grid",
-            "Expected a segmentation that can hold masks of this volume; its own voxels are so coarse that only "
-            f"{2 * same / size:.0%} (Dice) would be left of them. Give it the geometry of the volume (Segment Editor, "
-            "Specify geometry), or use a new segmentation.",
-        )
+    if 2 * same < LEAST_DICE * size:
+        raise _too_coarse(f"the masks would keep a Dice of {2 * same / size:.2f} only")

@@ -146,8 +146,9 @@ class SegmentWriter:
         before[segment_id] = region.now
         set_derived_aside(self.segmentation)
         pen = CellEditor(self.segmentation)
-        pen.remove(segment_id, grid.to_ras, region.box, remove)
-        pen.add(segment_id, grid.to_ras, region.box, add, rules.overwrite)
+        for other, cells in before.items():
+            pen.remove(other, grid.to_ras, region.box, remove if other == segment_id else cells & add)
+        pen.add(segment_id, grid.to_ras, region.box, add)
         after = {other: _read(self.segmentation, other, region) for other in before}
         notes += _about_losers(self.segmentation, segment_id, before, after)
         if self.history is not None:
