@@ -1,0 +1,105 @@
+"""What the panel shows of what the controller tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from .slice_words import reason_words
+
+if TYPE_CHECKING:
+    from .events import Propagated, Step, Written
+    from .panel import Panel
+
+
+class Told:
+    """Listener of a controller.
+
+    Args:
+        panel: where things are shown.
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self._handlers = {
+            "busy": self._busy,
+            "progress": self._progress,
+            "slice_result": self._slice_result,
+            "candidates": self._candidates,
+            "propagated": self._propagated,
+            "records": self._records,
+            "prompts": self._prompts,
+            "dropped": panel.say,
+            "status": panel.say,
+            "error": self._error,
+            "undo": self._undo,
+        }
+
+    def __call__(self, event: str, data: Any = None) -> None:
+        """Show an event of :data:`~.events.EVENTS`; events that the panel has no place for are left out."""
+        handler = self._handlers.get(event)
+        if handler is not None:
+            handler(data)
+
+    def _busy(self, _on: bool) -> None:
+        self.panel.refresh()
+
+    def _progress(self, step: Step) -> None:
+        self.panel.propagation.show_progress(step)
+
+    def _prompts(self, collected: Any) -> None:
+        self.panel.note(" ".join(collected.notes))
+
+    def _slice_result(self, written: Written) -> None:
+        words = [_slices_words(written.slices), _kept_words(written.protected), *written.notes]
+        self.panel.say(" ".join(word for word in words if word))
+        self.panel.refresh()
+
+    def _candidates(self, offered: Any) -> None:
+        if offered is None:
+            self.panel.prompts.show_answers((), -1)
+        else:
+            self.panel.prompts.show_answers(offered.predicted_iou, offered.chosen)
+
+    def _propagated(self, done: Propagated) -> None:
+        panel, segment_id = self.panel, self.panel.controller.segment_id
+        slices = done.slices.get(segment_id, ())
+        words = [] if done.completed else [_("Cancelled; what was finished is kept.")]
+        words += [_slices_words(slices), _ends_words(done.ends.get(segment_id))]
+        words += [_kept_words(done.protected.get(segment_id, ())), *done.notes]
+        panel.say(" ".join(word for word in words if word))
+        panel.refresh()
+
+    def _records(self, records: Any) -> None:
+        self.panel.propagation.show_records(records)
+
+    def _error(self, error: Exception) -> None:
+        self.panel.complain(str(error))
+        self.panel.refresh()
+
+    def _undo(self, _nothing: Any) -> None:
+        self.panel.refresh()
+
+
+def _slices_words(slices: tuple[int, ...]) -> str:
+    if not slices:
+        return _("Nothing had to be changed.")
+    if len(slices) == 1:
+        return _("Slice {n} is in the segment.").format(n=slices[0])
+    return _("{count} slices, {low} to {high}, are in the segment.").format(
+        count=len(slices), low=min(slices), high=max(slices)
+    )
+
+
+def _ends_words(ends: tuple[str, str] | None) -> str:
+    if ends is None:
+        return ""
+    return _("Below: {lower}. Above: {upper}.").format(lower=reason_words(ends[0]), upper=reason_words(ends[1]))
+
+
+def _kept_words(protected: tuple[int, ...]) -> str:
+    if not protected:
+        return ""
+    numbers = ", ".join(map(str, protected))
+    return _("Kept as you painted them: slice {numbers}.").format(numbers=numbers)
