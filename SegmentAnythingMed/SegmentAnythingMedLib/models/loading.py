@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from segment_anything.modeling import Sam
+
 from .checkpoints import Checkpoint, load_strictly
 from .families import Identity
 from .interface import ModelInfo, PromptableModel
-from .layouts import SAM2
+from .layouts import SAM2, SAM_MED2D, TINY_VIT
 from .sam import SamModel
+from .sam_med2d import build_sam_med2d
 from .sam_network import build_sam, sam_shape
+from .tiny_vit import build_tiny_vit, tiny_shape
 
 
 def open_model(
@@ -40,9 +44,18 @@ def open_model(
     }
     if identity.network == SAM2:
         return _open_sam2(checkpoint, identity, info, options)
-    network = build_sam(sam_shape(checkpoint.tensors, checkpoint.file_name))
+    network = _empty_network(checkpoint, identity)
     load_strictly(network, checkpoint.tensors, checkpoint.file_name)
     return SamModel(network, info, semantic_decoder=checkpoint.decoder, **options)
+
+
+def _empty_network(checkpoint: Checkpoint, identity: Identity) -> Sam:
+    tensors, file_name = checkpoint.tensors, checkpoint.file_name
+    if identity.network == SAM_MED2D:
+        return build_sam_med2d(tensors, file_name)
+    if identity.network == TINY_VIT:
+        return build_tiny_vit(tiny_shape(tensors, identity.image_size, file_name))
+    return build_sam(sam_shape(tensors, file_name))
 
 
 def _open_sam2(checkpoint: Checkpoint, identity: Identity, info: ModelInfo, options: dict) -> PromptableModel:
