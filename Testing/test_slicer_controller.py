@@ -1,84 +1,366 @@
-"""The controller on real MRML: prompts to masks, propagation, undo, review."""
+"""The controller on real MRML: live prompts, undo, several segments, candidates, messages."""
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
+from controller_bench import Gate, bench, dice
+from SegmentAnythingMedLib.errors import InputError, ModelError, PromptError
 from stub_model import StubModel
 
+__all__ = ["bench"]
 pytest.importorskip("slicer")
 
 
-class Recorder:
-    """Listener that keeps everything."""
+class TestLive:
+    def test_a_point_becomes_the_mask_of_its_slice(self, bench):
+        bench.prompt()
+        assert bench.filled() == [bench.middle]
+        assert dice(bench.mask(), bench.phantom.mask & (np.arange(24) == bench.middle)[:, None, None]) > 0.95
+        written = bench.of("slice_result")[-1]
+        assert (written.slices, written.axis, written.segment_id) == ((bench.middle,), "k", bench.segment_id)
+        assert 0 < written.seconds < 60
+        assert bench.controller.records[bench.middle].reason == "seed"
+        assert (bench.of("busy")[0], bench.of("busy")[-1], bench.of("error")) == (True, False, [])
+        assert bench.of("model")[-1].model["name"] == "stub"
 
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, object]] = []
+    def test_only_the_slices_whose_prompts_changed_are_asked_again(self, bench):
+        bench.controller.want_candidates = False
+        bench.prompt()
+        decodes = bench.model.decodes
+        bench.prompt(bench.middle + 2)
+        assert bench.model.decodes == decodes + 1
+        assert bench.filled() == [bench.middle, bench.middle + 2]
+        assert bench.of("slice_result")[-1].slices == (bench.middle + 2,)
+        bench.run()
+        assert bench.model.decodes == decodes + 1, "nothing has changed"
 
-    def __call__(self, event, data) -> None:
-        self.heard.append((event, data))
+    def test_the_network_runs_in_the_worker_and_everything_else_in_the_main_thread(self, bench):
+        seen = set()
+        bench.model.before_decode = lambda count: seen.add(threading.current_thread())
+        told = set()
+        bench.controller.listen(lambda event, data: told.add(threading.current_thread()))
+        bench.prompt()
+        bench.propagate()
+        assert seen == {bench.controller.board.worker.thread}
+        assert told == {threading.main_thread()}
 
-    def of(self, event) -> list:
-        return [data for name, data in self.heard if name == event]
+    def test_two_fast_prompts_give_the_answer_to_the_last(self, bench):
+        i, j, k = bench.centre
+        gate = Gate(bench.model)
+        bench.place((i, j, k))
+        bench.controller.prompts_changed()
+        bench.controller.poll()
+        assert gate.reached.wait(30)
+        bench.place((i, j, k + 1))
+        bench.controller.prompts_changed()
+        bench.controller.poll()
+        bench.place((i, j, k + 2))
+        bench.controller.prompts_changed()
+        gate.open()
+        bench.finish()
+        assert bench.filled() == [k, k + 1, k + 2]
+        assert len(bench.of("slice_result")) == 1
+        assert bench.controller.undo()
+        assert bench.filled() == []
+
+    def test_a_point_that_was_removed_again_leaves_no_mask(self, bench):
+        gate = Gate(bench.model)
+        node = bench.place(bench.centre)
+        bench.controller.prompts_changed()
+        bench.controller.poll()
+        assert gate.reached.wait(30)
+        node.RemoveNthControlPoint(0)
+        gate.open()
+        bench.run()
+        assert bench.filled() == []
+        assert bench.of("slice_result") == []
+
+    def test_removing_all_prompts_of_a_slice_removes_its_mask_and_no_other(self, bench):
+        node = bench.prompt()
+        bench.prompt(bench.middle + 2)
+        node.RemoveNthControlPoint(0)
+        bench.run()
+        assert bench.filled() == [bench.middle + 2]
+        assert list(bench.controller.records) == [bench.middle + 2]
+        node.RemoveNthControlPoint(0)
+        bench.run()
+        assert bench.filled() == []
+        assert bench.controller.undo()
+        assert bench.filled() == [bench.middle + 2]
+
+    def test_negative_points_alone_are_said_in_words_and_take_the_mask_away(self, bench):
+        bench.prompt(role="negative")
+        assert "only negative" in bench.of("status")[-1]
+        assert bench.of("error") == []
+        node = bench.prompt(offset=(1, 1))
+        assert bench.filled() == [bench.middle]
+        node.RemoveNthControlPoint(0)
+        bench.run()
+        assert bench.filled() == []
+
+    def test_not_live_waits_for_the_wish(self, bench):
+        bench.controller.live = False
+        bench.prompt()
+        assert bench.filled() == []
+        assert bench.of("prompts")[-1].slices == (bench.middle,)
+        bench.controller.segment_slice()
+        bench.finish()
+        assert bench.filled() == [bench.middle]
+
+    def test_a_painted_slice_is_left_alone_unless_asked(self, bench):
+        bench.paint(bench.middle, None)
+        painted = bench.mask()
+        bench.prompt()
+        assert np.array_equal(bench.mask(), painted)
+        assert bench.of("slice_result")[-1].protected == (bench.middle,)
+        assert any("paint" in note for note in bench.of("slice_result")[-1].notes)
+        bench.controller.overwrite_painted = True
+        bench.controller.segment_slice()
+        bench.finish()
+        assert dice(bench.mask()[bench.middle], bench.phantom.mask[bench.middle]) > 0.95
+
+    def test_painting_over_a_mask_keeps_the_painting(self, bench):
+        bench.prompt()
+        bench.paint(bench.middle, None)
+        painted = bench.mask()
+        bench.prompt(offset=(2, 2))
+        assert np.array_equal(bench.mask(), painted)
+
+    @pytest.mark.parametrize("axis", ["k", "j", "i"])
+    def test_every_axis(self, bench, axis):
+        bench.controller.axis = axis
+        bench.prompt()
+        found = bench.mask()
+        index = dict(zip("ijk", bench.centre, strict=True))[axis]
+        others = tuple(n for n, name in enumerate("kji") if name != axis)
+        assert np.flatnonzero(found.any(axis=others)).tolist() == [index]
+        assert bench.of("slice_result")[-1].axis == axis
+
+    def test_the_display_window_can_be_the_models(self, bench):
+        bench.phantom.node.GetDisplayNode().SetWindowLevel(50, 1000)
+        bench.controller.window = "display"
+        bench.prompt()
+        assert bench.filled() == [], "everything is black in this window"
+        bench.phantom.node.GetDisplayNode().SetWindowLevel(100, 80)
+        bench.controller.segment_slice()
+        bench.finish()
+        assert bench.filled() == [bench.middle]
+
+    def test_the_users_voxels_are_never_changed(self, bench):
+        import slicer
+
+        before = slicer.util.arrayFromVolume(bench.phantom.node).copy()
+        bench.prompt()
+        bench.propagate()
+        assert np.array_equal(slicer.util.arrayFromVolume(bench.phantom.node), before)
 
 
-class Bench:
-    """A controller with a stub model on a phantom in the scene."""
+class TestUndo:
+    def test_undo_leaves_the_prompts_alone_and_is_not_undone_by_the_next_prompt(self, bench):
+        node = bench.prompt()
+        assert bench.controller.can_undo
+        assert bench.controller.undo()
+        assert (bench.filled(), node.GetNumberOfControlPoints()) == ([], 1)
+        bench.run()
+        assert bench.filled() == [], "the prompt has not changed"
+        bench.prompt(bench.middle + 2)
+        assert bench.filled() == [bench.middle + 2]
+        bench.controller.segment_slice()
+        bench.finish()
+        assert bench.filled() == [bench.middle, bench.middle + 2], "asked for, it comes again"
 
-    def __init__(self, volume, segmentation, segment_id) -> None:
-        from SegmentAnythingMedLib.apps.slicer.controller import Controller
-        from SegmentAnythingMedLib.apps.slicer.engine_host import EngineHost
+    def test_many_steps_back_and_forth(self, bench):
+        slices = [bench.middle + n for n in (-2, -1, 0, 1, 2)]
+        for k in slices:
+            bench.prompt(k)
+        for left in range(4, -1, -1):
+            assert bench.controller.undo()
+            assert bench.filled() == slices[:left]
+            assert list(bench.controller.records) == slices[:left]
+        assert not bench.controller.undo()
+        for done in range(1, 6):
+            assert bench.controller.redo()
+            assert bench.filled() == slices[:done]
+        assert not bench.controller.can_redo
 
-        self.model = StubModel()
-        self.controller = Controller(EngineHost(open_model=lambda name, device: self.model))
-        self.heard = Recorder()
-        self.controller.listen(self.heard)
-        self.controller.window = "80,100"
-        self.volume, self.segmentation, self.segment_id = volume, segmentation, segment_id
-        self.controller.volume, self.controller.segmentation = volume.node, segmentation
-        self.controller.segment_id = segment_id
+    def test_the_same_answer_again_makes_no_step(self, bench):
+        bench.prompt()
+        bench.controller.segment_slice()
+        bench.finish()
+        assert bench.controller.undo()
+        assert not bench.controller.can_undo
 
-    def place(self, *ijk, role="positive", segment_id=None):
-        from SegmentAnythingMedLib.apps.slicer.markups import prompt_node
-
-        node = prompt_node(self.segmentation, segment_id or self.segment_id, self.volume.node, role)
-        return node, node.AddControlPoint(*self.volume.world(ijk))
-
-    def prompt(self, *ijk, role="positive"):
-        placed = self.place(*ijk, role=role)
-        self.run()
-        return placed
-
-    def run(self):
-        self.controller.prompts_changed()
-        assert self.controller.wait(30)
-
-    def mask(self, segment_id=None):
-        from SegmentAnythingMedLib.apps.slicer.writing import read_segment
-
-        return read_segment(self.segmentation, segment_id or self.segment_id, self.volume.node)
-
-
-@pytest.fixture
-def bench(slicer_host, make_volume, make_segmentation):
-    volume = make_volume("oblique_transformed", shape=(24, 64, 64))
-    made = Bench(volume, *make_segmentation(volume.node))
-    yield made
-    assert made.controller.close()
+    def test_after_an_undo_the_slice_does_not_count_as_painted(self, bench):
+        bench.prompt()
+        bench.controller.undo()
+        bench.prompt(offset=(1, 0))
+        assert bench.filled() == [bench.middle]
 
 
-def dice(a, b):
-    return 2 * np.count_nonzero(a & b) / max(np.count_nonzero(a) + np.count_nonzero(b), 1)
+class TestSegments:
+    def test_every_segment_keeps_its_prompts_and_masks(self, bench):
+        bench.prompt()
+        first, second = bench.segment_id, bench.add_segment()
+        bench.segment_id = bench.controller.segment_id = second
+        assert bench.controller.records == {}
+        bench.prompt(bench.middle + 2)
+        bench.controller.segment_id = first
+        assert list(bench.controller.records) == [bench.middle]
+        decodes = bench.model.decodes
+        bench.run()
+        assert bench.model.decodes == decodes, "switching asks nothing again"
+        assert (bench.filled(first), bench.filled(second)) == ([bench.middle], [bench.middle + 2])
+
+    def test_another_segment_loses_nothing_unless_the_editor_says_so(self, bench):
+        bench.prompt()
+        first, before = bench.segment_id, bench.mask()
+        bench.segment_id = bench.controller.segment_id = bench.add_segment()
+        bench.prompt(offset=(1, 1))
+        assert np.array_equal(bench.mask(first), before)
+        assert bench.mask().any()
 
 
-def test_a_point_becomes_the_mask_of_its_slice(bench):
-    i, j, k = bench.volume.centre
-    bench.prompt(i, j, k)
-    mask = bench.mask()
-    assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == [k]
-    assert dice(mask[k], bench.volume.mask[k]) > 0.95
-    written = bench.heard.of("slice_result")[-1]
-    assert (written.slices, written.axis, written.segment_id) == ((k,), "k", bench.segment_id)
-    assert bench.controller.records[k].reason == "seed"
-    assert bench.heard.of("busy") == [True, False]
-    assert bench.heard.of("error") == []
+class TestCandidates:
+    @pytest.fixture
+    def three(self, bench):
+        """A model with three different answers."""
+
+        class Three(StubModel):
+            def decode(self, features, prompts, *, mask_input=None, multimask_output=False):
+                found = super().decode(features, prompts, mask_input=mask_input, multimask_output=multimask_output)
+                if multimask_output:
+                    logits = found.logits.copy()
+                    logits[1, :30], logits[2, 34:] = -5, -5
+                    scores = np.array([0.9, 0.8, 0.7], dtype=np.float32)
+                    found = type(found)(found.low_res_logits, scores, logits)
+                return found
+
+        bench.model = Three()
+        return bench
+
+    def test_they_are_offered_after_the_mask(self, three):
+        three.prompt()
+        offered = three.controller.candidates
+        assert (offered.index, len(offered.predicted_iou), offered.chosen) == (three.middle, 3, 0)
+        events = [event for event, _ in three.heard]
+        assert events.index("slice_result") < events.index("candidates")
+        assert three.of("candidates")[-1].chosen == 0
+
+    def test_the_chosen_one_is_written_undone_and_kept_by_a_propagation(self, three):
+        three.prompt()
+        first = three.mask()[three.middle]
+        three.controller.choose_candidate(1)
+        second = three.mask()[three.middle]
+        assert not np.array_equal(first, second)
+        assert second.any()
+        assert three.controller.candidates.chosen == 1
+        three.controller.undo()
+        assert np.array_equal(three.mask()[three.middle], first)
+        three.controller.redo()
+        three.propagate(limits=(three.middle - 2, three.middle + 2))
+        assert np.array_equal(three.mask()[three.middle], second)
+        assert three.controller.records[three.middle].reason == "seed"
+
+    def test_another_prompt_on_the_slice_asks_the_model_again(self, three):
+        three.prompt()
+        three.controller.choose_candidate(1)
+        three.prompt(offset=(1, 0))
+        assert dice(three.mask()[three.middle], three.phantom.mask[three.middle]) > 0.95
+
+    def test_there_is_no_fourth(self, three):
+        with pytest.raises(InputError) as caught:
+            three.controller.choose_candidate(0)
+        assert caught.value.code == "option.candidate"
+        three.prompt()
+        with pytest.raises(InputError):
+            three.controller.choose_candidate(3)
+
+
+class TestMessages:
+    def test_nothing_chosen_is_said_in_words(self, bench):
+        bench.controller.segment_id = ""
+        for action in (bench.controller.segment_slice, bench.controller.propagate, bench.controller.accept):
+            with pytest.raises(InputError) as caught:
+                action()
+            assert caught.value.code == "segment.missing"
+        bench.controller.volume = None
+        with pytest.raises(InputError) as caught:
+            bench.controller.propagate()
+        assert caught.value.code == "volume.missing"
+        bench.run()
+        assert (bench.controller.records, bench.controller.candidates, bench.controller.resolved_axis) == (
+            {},
+            None,
+            None,
+        )
+
+    def test_no_prompt_is_said_in_words(self, bench):
+        for action in (bench.controller.segment_slice, bench.controller.propagate):
+            with pytest.raises(PromptError) as caught:
+                action()
+            assert caught.value.code == "prompt.none"
+
+    def test_a_model_that_is_missing_is_an_error_event_and_work_goes_on_with_another(self, bench):
+        def open_model(name, device):
+            if name == "missing":
+                raise ModelError("checkpoint.missing", "Model 'missing' needs a file.")
+            return bench.model
+
+        bench.controller.host._open_model = open_model
+        bench.controller.model_name = "missing"
+        bench.prompt()
+        assert [error.code for error in bench.of("error")] == ["checkpoint.missing"]
+        assert not bench.controller.busy
+        bench.controller.model_name = "there"
+        bench.run()
+        assert bench.filled() == [bench.middle], "the unanswered prompt is answered now"
+
+    def test_out_of_memory_is_an_error_event_and_the_next_prompt_works(self, bench):
+        def fail(count):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
+
+        bench.model.before_decode = fail
+        bench.prompt()
+        assert [error.code for error in bench.of("error")] == ["device.memory"]
+        bench.model.before_decode = lambda count: None
+        bench.prompt(offset=(1, 0))
+        assert bench.filled() == [bench.middle]
+
+    def test_an_unforeseen_error_is_an_event_with_its_text_and_goes_to_the_log(self, bench, caplog):
+        def fail(count):
+            raise ZeroDivisionError("by zero")
+
+        bench.model.before_decode = fail
+        bench.prompt()
+        assert bench.of("error")[0].code == "job.failed"
+        assert "ZeroDivisionError: by zero" in str(bench.of("error")[0])
+        assert "Traceback" in caplog.text
+        bench.model.before_decode = lambda count: None
+        bench.prompt(offset=(1, 0))
+        assert bench.filled() == [bench.middle]
+
+    def test_an_estimate_before_the_work(self, bench):
+        bench.controller.estimate((2, 11))
+        bench.finish()
+        assert bench.of("estimate")[0]["slices"] == 10
+        assert bench.of("estimate")[0]["memory_bytes"] > 0
+
+    def test_prepare_opens_the_model_before_the_first_prompt(self, bench):
+        bench.controller.prepare()
+        bench.finish()
+        assert bench.controller.host.model is bench.model
+        assert bench.of("model")[0].voxels_sha256
+
+    def test_what_is_needed_is_installed_before_the_first_job_and_only_then(self, bench):
+        installed = []
+        controller = type(bench.controller)(bench.controller.host, before_first_use=lambda: installed.append(1))
+        assert installed == []
+        controller.prepare()
+        controller.wait(10)
+        controller.prepare()
+        controller.wait(10)
+        assert installed == [1]
+        assert controller.close()

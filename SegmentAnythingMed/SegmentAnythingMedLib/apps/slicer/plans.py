@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ...errors import ModelError, PromptError, SegmentAnythingMedError
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 OBJECT = "object"
 _MARK_LENGTH = 16
+_ENGINE = ("safetensors.torch", "segment_anything.modeling", "resource" if os.name == "posix" else "gc")
+_ROOMS = (
+    "engine.session", "models.catalog", "models.embedded", "models.families", "models.sam", "propagation.walk",
+    "apps.pipelines", "apps.describe", "apps.report",
+)  # fmt: skip
+"""All that a first job would import otherwise, in the worker's thread."""
 
 
 def import_engine() -> None:
@@ -37,10 +44,11 @@ def import_engine() -> None:
         raise ModelError(
             "model.torch", "Expected PyTorch to be installed; it is not. Install it with the module's button first."
         ) from None
-    from ...engine import session  # noqa: F401
-    from ...models import catalog, embedded  # noqa: F401
-    from ...propagation import walk  # noqa: F401
-    from .. import pipelines  # noqa: F401
+    for name in _ENGINE:
+        import_module(name)
+    root = __name__.rsplit(".apps.", 1)[0]
+    for name in _ROOMS:
+        import_module(f"{root}.{name}")
 
 
 def resolved(prompts: Iterable[Prompt], stack: SliceStack) -> ObjectSeeds:
