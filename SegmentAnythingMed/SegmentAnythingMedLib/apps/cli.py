@@ -65,6 +65,7 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
     prompts.add_argument("--space", default="ijk", metavar="ijk|lps|ras", help="of points and boxes (default: ijk)")
     walk = parser.add_argument_group("propagation")
     walk.add_argument("--no-propagate", action="store_true", help="segment the prompted slices only")
+    walk.add_argument("--engine", default="auto", metavar="auto|prompt|memory", help="auto: memory for SAM 2 models")
     walk.add_argument("--iou-threshold", default="0.5", metavar="0..1", help="stop where neighbours agree less")
     walk.add_argument("--projection", default="mask", help="mask, box, points, points_and_mask, single_point, a+b")
     walk.add_argument("--limits", metavar="LO,HI", help="first and last slice that may be touched")

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..files.images import load_volume, read_mask, save_mask
 from ..progress import Progress
+from ..propagation.engines import check_engine
 from ..propagation.settings import PropagationSettings
 from ..space.planes import AXES, SliceStack
 from ..space.volume import Volume
@@ -35,6 +36,7 @@ def segment(options: argparse.Namespace) -> None:
     )
     seed = parse_whole(options.seed, "seed")
     _check_axis(options.axis)
+    check_engine(options.engine)
     outputs = Outputs(Path(options.output), _path(options.report), _path(options.figure))
     outputs.check((Path(options.image), *given.files))
     watch, progress = Stopwatch(), None
@@ -48,7 +50,8 @@ def segment(options: argparse.Namespace) -> None:
                 _fix_chance(seed)
             result = segment_volume(
                 volume, bound.prompts, options.model, device=options.device, axis=options.axis,
-                window=options.window, settings=settings, propagate=not options.no_propagate, progress=progress,
+                window=options.window, settings=settings, engine=options.engine, propagate=not options.no_propagate,
+                progress=progress,
             )  # fmt: skip
             remarks = [Remark("prompts", note) for note in bound.notes]
             report = _write(result, outputs, watch, seed, remarks, progress)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..engine.memory_bank import MAP_REACH, MemoryBank
 from ..files.limits import machine_memory
 from ..prompts.types import SlicePrompts
 from ..space.intensity import estimate_mapping
@@ -90,6 +91,8 @@ def estimate_cost(volume: Volume, model: PromptableModel, axis: str, mapping: An
         before = _spent(session)
         session.predict(middle, SlicePrompts(box=box))
         seconds.append(_spent(session) - before)
+    if session.tracker is not None:
+        seconds[1] += _tracking_seconds(session, middle, SlicePrompts(box=box))
     per_slice = session.cache.nbytes
     kept = min(per_slice * session.count, _FEATURE_BOUND)
     voxels = int(np.prod(volume.shape))
@@ -105,6 +108,17 @@ def estimate_cost(volume: Volume, model: PromptableModel, axis: str, mapping: An
         "feature_bytes_per_slice": int(per_slice),
         "machine_memory_bytes": machine_memory(),
     }
+
+
+def _tracking_seconds(session: Any, index: int, prompts: SlicePrompts) -> float:
+    """Seconds of tracking a slice, already encoded, with a memory as full as it gets from one prompted slice."""
+    seed = session.tracker.prompted(index, prompts)
+    bank = MemoryBank({index - MAP_REACH - 1: seed.memory})
+    for behind in range(MAP_REACH, 0, -1):
+        bank.remember(index - behind, seed.memory, 1)
+    before = _spent(session)
+    session.tracker.tracked(index, bank)
+    return _spent(session) - before
 
 
 def _spent(session: Any) -> float:

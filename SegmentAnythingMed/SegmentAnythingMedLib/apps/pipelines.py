@@ -19,6 +19,8 @@ from ..prompts.resolve import resolve
 from ..prompts.seeds import ObjectSeeds
 from ..prompts.volume_prompts import Prompt, VolumePrompts
 from ..propagation import records
+from ..propagation.engines import AUTO, MEMORY, check_engine, choose_engine
+from ..propagation.memory_settings import MemorySettings
 from ..propagation.records import Propagation, SliceRecord
 from ..propagation.settings import PropagationSettings
 from ..space.intensity import IntensityMapping, estimate_mapping
@@ -52,6 +54,9 @@ class Remark:
         return self.text if self.object is None else f"{self.object}: {self.text}"
 
 
+PROJECTION_UNUSED = Remark(
+    "propagation", "The projection was not used: this model remembers the object. Use --engine prompt for projections."
+)
 CANCELLED = Remark("job", "Cancelled: the masks are what was finished before.")
 
 
@@ -67,8 +72,9 @@ class Segmentation:
         prompts: as given.
         stack: the slices.
         mapping: intensities.
-        settings: of the propagation.
+        settings: of the propagation, as they were used.
         propagated: False if only prompted slices were segmented.
+        engine: ``prompt`` or ``memory``; None if nothing was propagated.
         model: the model that was used.
         counters: encodes, decodes and their times.
         remarks: everything the user should know.
@@ -85,6 +91,7 @@ class Segmentation:
     mapping: IntensityMapping
     settings: PropagationSettings
     propagated: bool
+    engine: str | None
     model: PromptableModel
     counters: Counters
     remarks: tuple[Remark, ...]
@@ -110,6 +117,7 @@ def segment_volume(
     axis: str = "auto",
     window: str | IntensityMapping = "auto",
     settings: PropagationSettings | None = None,
+    engine: str = AUTO,
     propagate: bool = True,
     progress: Progress | None = None,
     cache: FeatureCache | None = None,
@@ -125,7 +133,8 @@ def segment_volume(
         device: for a model given by name: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         axis: voxel axis of the slices: ``k``, ``j``, ``i``, ``auto``.
         window: intensity mapping, see ``estimate_mapping``.
-        settings: of the propagation; defaults when None.
+        settings: of the propagation; defaults when None. ``MemorySettings`` for what only the memory engine knows.
+        engine: ``prompt``, ``memory`` (SAM 2, MedSAM2), or ``auto``: memory for models that have it.
         propagate: False segments the prompted slices only.
         progress: told of every step; after its ``cancel`` what is done is returned with ``completed`` False.
         cache: of features, to share between calls.
@@ -138,6 +147,7 @@ def segment_volume(
         Cancelled: when there is nothing to keep yet.
     """
     progress, settings = progress or Progress(), settings or PropagationSettings()
+    check_engine(engine)
     prompts = prompts if isinstance(prompts, VolumePrompts) else VolumePrompts.single(prompts)
     stack = SliceStack(volume, axis)
     seeds = resolve(prompts, stack)
@@ -150,16 +160,20 @@ def segment_volume(
     from ..engine.session import Session
 
     session = Session(volume, model, axis=stack.axis, window=window, cache=cache)
+    used = choose_engine(session, settings, engine) if propagate else None
+    given, settings = settings, MemorySettings.of(settings) if used == MEMORY else settings
     begun = time.perf_counter()
-    results = _run(session, seeds, settings, propagate, progress)
+    results = _run(session, seeds, settings, used, progress)
     completed = all(result.completed for result in results.values())
     _check_found(results, completed)
     labels, values, remarks = combine(results, stack)
     seconds["segment"] = time.perf_counter() - begun
+    if used == MEMORY and given.projection != PropagationSettings().projection:
+        remarks = (PROJECTION_UNUSED, *remarks)
     remarks = (*_remarks(session, seeds, results), *remarks, *([] if completed else [CANCELLED]))
     return Segmentation(
-        labels, values, results, seeds, prompts, session.stack, window, settings, propagate, model, session.counters,
-        remarks, completed, seconds,
+        labels, values, results, seeds, prompts, session.stack, window, settings, propagate, used, model,
+        session.counters, remarks, completed, seconds,
     )  # fmt: skip
 
 
@@ -177,14 +191,14 @@ def _run(
     session: Session,
     seeds: Mapping[str, ObjectSeeds],
     settings: PropagationSettings,
-    propagate: bool,
+    engine: str | None,
     progress: Progress,
 ) -> dict[str, Propagation]:
     from ..propagation.walk import propagate_objects
 
     try:
-        if propagate:
-            return propagate_objects(session, seeds, settings, progress)
+        if engine is not None:
+            return propagate_objects(session, seeds, settings, progress, engine=engine)
         progress.start("Segmenting", sum(len(one.seeds) for one in seeds.values()))
         return {name: segment_prompted(session, one, progress) for name, one in seeds.items()}
     except MemoryError:

@@ -18,12 +18,13 @@ import numpy as np
 
 from .. import __version__
 from ..prompts.json_form import prompts_to_json
+from ..propagation.engines import MEMORY
 from ..space.planes import SliceStack
 from ..space.volume import Volume
 from .pipelines import Remark, Segmentation
 
 SCHEMA_NAME = "segment-anything-med/report"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """First number: a reader of an older version cannot understand it. Second: fields were added."""
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
 DICOM_NAME = "DICOM series"
@@ -31,6 +32,7 @@ DICOM_NAME = "DICOM series"
 
 _WHOLE = "The network sees whole slices, with square pixels; the longer side fills its input."
 _ZOOM = " An object that would be tiny there is shown in a square of four times its size."
+_STRETCHED = "The network sees whole slices, stretched to its square input."
 _REGION = "The network sees a square of about twice the object's size around it, with square pixels."
 
 
@@ -72,9 +74,14 @@ def build_report(
             **describe_stack(stack),
             "intensity": result.mapping.describe(),
             "network_input_px": int(model.image_size),
-            "frame": frame_rule(model),
+            "frame": _STRETCHED if result.engine == MEMORY else frame_rule(model),
         },
-        "settings": {"propagate": result.propagated, "seed": seed, "propagation": result.settings.to_json()},
+        "settings": {
+            "propagate": result.propagated,
+            "engine": result.engine,
+            "seed": seed,
+            "propagation": result.settings.to_json(),
+        },
         "prompts": prompts_to_json(result.prompts, result.volume.affine)["objects"],
         "objects": [_describe_object(result, name) for name in result.results],
         "labels_sha256": hashlib.sha256(np.ascontiguousarray(result.labels)).hexdigest(),
