@@ -58,6 +58,11 @@ class Layer:
         return out
 
     @property
+    def empty(self) -> bool:
+        """True when the segment has no cell in it."""
+        return not any((plane == self.value).any() for plane in self.labels)
+
+    @property
     def box(self) -> Box:
         """All cells that the layer covers."""
         return tuple((low, low + n) for low, n in zip(self.low, self.labels.shape[::-1], strict=True))
@@ -160,8 +165,11 @@ def map_between(
     """
     shape = dimensions(volume)[::-1]
     voxels_to_ras = np.linalg.inv(local_to_world(segmentation)) @ local_to_world(volume) @ own_ijk_to_ras(volume)
-    if cells_to_ras is None:
-        return GridMap(shape, np.eye(4), voxels_to_ras, (0, 0, 0))
+    return grid_map(shape, voxels_to_ras, voxels_to_ras if cells_to_ras is None else cells_to_ras)
+
+
+def grid_map(shape: tuple[int, int, int], voxels_to_ras: np.ndarray, cells_to_ras: np.ndarray) -> GridMap:
+    """How a grid of voxels lies in one of cells, both in RAS of the segmentation."""
     to_cells = np.linalg.inv(cells_to_ras) @ voxels_to_ras
     shift = np.floor(to_cells[:3, 3] + 0.5)
     corners = np.array([[i, j, k] for i in (0, shape[2]) for j in (0, shape[1]) for k in (0, shape[0])], dtype=float)

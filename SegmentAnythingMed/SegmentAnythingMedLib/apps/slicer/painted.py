@@ -8,7 +8,8 @@ content.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import slicer
@@ -16,7 +17,7 @@ import slicer
 from ...space.affine import Affine
 from ...space.planes import AXES
 from ...space.volume import GRID_TOLERANCE
-from .labelmaps import GridMap, Layer, grid_of, layer_of, map_between, read_voxels
+from .labelmaps import GridMap, Layer, grid_map, grid_of, layer_of, map_between, read_voxels
 from .provenance import Written, read_provenance, store_written
 from .reading import check_axis, read_plane, whole
 
@@ -52,7 +53,8 @@ def painted_slices(
         slices: those that are asked about; None is all.
 
     Returns:
-        Slices that the user painted or erased, and slices with content that was there before the first write.
+        Slices that the user painted or erased, and slices with content that was there before the first write. None of
+        a segment that is wholly empty: the user begins anew.
 
     Raises:
         InputError: ``segment.*``, ``volume.*``, ``option.axis``.
@@ -68,17 +70,17 @@ def written_here(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, 
     """What was written to a segment, by slices of ``axis`` on ``grid``.
 
     A record from another grid or axis is carried over: slices are known by their present content, except those that
-    cross a painted slice of the record.
+    cross a painted slice of the record. What was written to a segment that is empty now does not count any more.
     """
     check_axis(axis)
     record = read_provenance(segmentation, segment_id).written
     to_ras = grid.to_ras @ grid.to_cells
     here = Written(axis, grid.shape, to_ras)
-    if record is None:
+    layer = layer_of(segmentation, segment_id)
+    if record is None or layer is None or layer.empty:
         return here
     if record.axis == axis and _same_grid(record, here):
         return record
-    layer = layer_of(segmentation, segment_id)
     return _carried_over(record, here, layer, grid)
 
 
@@ -103,6 +105,30 @@ def remember(
     for index in slices:
         hashes[int(index)] = slice_hash(read_plane(layer, grid, written.axis, index))
     store_written(segmentation, segment_id, Written(written.axis, written.shape, written.to_ras, hashes))
+
+
+@contextmanager
+def not_painted(segmentation: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> Iterator[None]:
+    """What a block does to some segments is not the user's painting: slices that were as written are so after it.
+
+    Args:
+        segmentation: in a scene.
+        ids: segments that may lose voxels to another one.
+    """
+    clean = []
+    for segment_id in ids:
+        record = read_provenance(segmentation, segment_id).written
+        layer = layer_of(segmentation, segment_id)
+        if record is not None and layer is not None:
+            grid = _grid_of_record(record, layer)
+            clean.append((segment_id, record, grid, set(record.hashes) - _painted(record, layer, grid, None)))
+    yield
+    for segment_id, record, grid, slices in clean:
+        remember(segmentation, segment_id, record, grid, slices)
+
+
+def _grid_of_record(record: Written, layer: Layer) -> GridMap:
+    return grid_map(record.shape, record.to_ras, layer.to_ras)
 
 
 def _painted(written: Written, layer: Layer | None, grid: GridMap, asked: set[int] | None) -> set[int]:
@@ -137,11 +163,8 @@ def _same_grid(one: Written, other: Written) -> bool:
     return moved <= GRID_TOLERANCE * float(Affine(one.to_ras).spacing.min())
 
 
-def _carried_over(record: Written, here: Written, layer: Layer | None, grid: GridMap) -> Written:
-    if layer is None:
-        return here
-    there = GridMap(record.shape, np.linalg.inv(layer.to_ras) @ record.to_ras, layer.to_ras, None)
-    painted = _painted(record, layer, there, None)
+def _carried_over(record: Written, here: Written, layer: Layer, grid: GridMap) -> Written:
+    painted = _painted(record, layer, _grid_of_record(record, layer), None)
     present = read_voxels(layer, grid, whole(grid.shape))
     crossed = _crossed_slices(record, here, present)
     hashes = {}

@@ -17,7 +17,7 @@ from .editing import CellEditor, derived_aside, restore_derived, set_derived_asi
 from .history import History, Write
 from .labelmaps import GridMap, Layer, grid_of, layer_of, map_between, reference_grid
 from .masking import EditRules, completed, reads_from
-from .painted import painted_slices, remember, written_here
+from .painted import not_painted, painted_slices, remember, written_here
 from .prompt_nodes import segment_of, tag_of
 from .provenance import TAG
 from .reading import check_axis, content_slices, read_plane, read_segment, read_slice
@@ -144,11 +144,14 @@ class SegmentWriter:
             if (cells & add).any()
         }
         before[segment_id] = region.now
+        for other in before:
+            tags[other, TAG] = tag_of(segment_of(self.segmentation, other), TAG)
         set_derived_aside(self.segmentation)
         pen = CellEditor(self.segmentation)
-        for other, cells in before.items():
-            pen.remove(other, grid.to_ras, region.box, remove if other == segment_id else cells & add)
-        pen.add(segment_id, grid.to_ras, region.box, add)
+        with not_painted(self.segmentation, [other for other in before if other != segment_id]):
+            for other, cells in before.items():
+                pen.remove(other, grid.to_ras, region.box, remove if other == segment_id else cells & add)
+            pen.add(segment_id, grid.to_ras, region.box, add)
         after = {other: _read(self.segmentation, other, region) for other in before}
         notes += _about_losers(self.segmentation, segment_id, before, after)
         if self.history is not None:
