@@ -133,7 +133,7 @@ def segment_volume(
         device: for a model given by name: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         axis: voxel axis of the slices: ``k``, ``j``, ``i``, ``auto``.
         window: intensity mapping, see ``estimate_mapping``.
-        settings: of the propagation; defaults when None. ``MemorySettings`` for what only the memory engine knows.
+        settings: of the propagation (``MemorySettings`` for what only the memory engine knows); defaults when None.
         engine: ``prompt``, ``memory`` (SAM 2, MedSAM2), or ``auto``: memory for models that have it.
         propagate: False segments the prompted slices only.
         progress: told of every step; after its ``cancel`` what is done is returned with ``completed`` False.
@@ -146,45 +146,49 @@ def segment_volume(
         DeviceError: ``device.*``; ``device.memory`` when the memory of the machine or the GPU is not enough.
         Cancelled: when there is nothing to keep yet.
     """
-    progress, settings = progress or Progress(), settings or PropagationSettings()
     check_engine(engine)
+    progress, settings = progress or Progress(), settings or PropagationSettings()
     prompts = prompts if isinstance(prompts, VolumePrompts) else VolumePrompts.single(prompts)
     stack = SliceStack(volume, axis)
     seeds = resolve(prompts, stack)
-    if not isinstance(window, IntensityMapping):
-        progress.start("Reading intensities")
-        window = estimate_mapping(volume, window)
-    begun = time.perf_counter()
-    model = _opened(model, device, progress)
-    seconds = {"model": time.perf_counter() - begun}
+    window = _mapping(volume, window, progress)
+    model, seconds = _opened(model, device, progress)
     from ..engine.session import Session
 
     session = Session(volume, model, axis=stack.axis, window=window, cache=cache)
     used = choose_engine(session, settings, engine) if propagate else None
-    given, settings = settings, MemorySettings.of(settings) if used == MEMORY else settings
+    settings = MemorySettings.of(settings) if used == MEMORY else settings
     begun = time.perf_counter()
     results = _run(session, seeds, settings, used, progress)
-    completed = all(result.completed for result in results.values())
-    _check_found(results, completed)
-    labels, values, remarks = combine(results, stack)
+    completed = _check_found(results)
+    labels, values, overlaps = combine(results, stack)
     seconds["segment"] = time.perf_counter() - begun
-    if used == MEMORY and given.projection != PropagationSettings().projection:
-        remarks = (PROJECTION_UNUSED, *remarks)
-    remarks = (*_remarks(session, seeds, results), *remarks, *([] if completed else [CANCELLED]))
+    remarks = (*_remarks(session, seeds, results, settings), *overlaps, *([] if completed else [CANCELLED]))
     return Segmentation(
         labels, values, results, seeds, prompts, session.stack, window, settings, propagate, used, model,
         session.counters, remarks, completed, seconds,
     )  # fmt: skip
 
 
-def _opened(model: PromptableModel | str | os.PathLike[str], device: str, progress: Progress) -> PromptableModel:
-    progress.check()
-    if not isinstance(model, (str, os.PathLike)):
-        return model
-    progress.start("Opening the model")
-    from ..models.catalog import load_model
+def _mapping(volume: Volume, window: str | IntensityMapping, progress: Progress) -> IntensityMapping:
+    if isinstance(window, IntensityMapping):
+        return window
+    progress.start("Reading intensities")
+    return estimate_mapping(volume, window)
 
-    return load_model(model, device)
+
+def _opened(
+    model: PromptableModel | str | os.PathLike[str], device: str, progress: Progress
+) -> tuple[PromptableModel, dict[str, float]]:
+    """The model, and how long it took to open."""
+    progress.check()
+    begun = time.perf_counter()
+    if isinstance(model, (str, os.PathLike)):
+        progress.start("Opening the model")
+        from ..models.catalog import load_model
+
+        model = load_model(model, device)
+    return model, {"model": time.perf_counter() - begun}
 
 
 def _run(
@@ -246,9 +250,11 @@ def segment_prompted(session: Session, seeds: ObjectSeeds, progress: Progress) -
     )  # fmt: skip
 
 
-def _check_found(results: Mapping[str, Propagation], completed: bool) -> None:
+def _check_found(results: Mapping[str, Propagation]) -> bool:
+    """True when all objects are complete; an error when there is no mask at all."""
+    completed = all(result.completed for result in results.values())
     if any(result.masks for result in results.values()):
-        return
+        return completed
     if not completed:
         raise Cancelled("Cancelled before anything was finished; nothing was written.")
     slices = sorted({index for result in results.values() for index in result.records})
@@ -286,11 +292,16 @@ def combine(
 
 
 def _remarks(
-    session: Session, seeds: Mapping[str, ObjectSeeds], results: Mapping[str, Propagation]
+    session: Session,
+    seeds: Mapping[str, ObjectSeeds],
+    results: Mapping[str, Propagation],
+    settings: PropagationSettings,
 ) -> tuple[Remark, ...]:
     found = [Remark("image", note) for note in session.volume.notes]
     found += [Remark("intensity", note) for note in session.mapping.notes]
     found += [Remark("model", note) for note in getattr(session.model, "notes", ())]
+    if isinstance(settings, MemorySettings) and settings.projection != MemorySettings().projection:
+        found.append(PROJECTION_UNUSED)
     for name, result in results.items():
         who = name if len(results) > 1 else None
         given = seeds[name].notes
