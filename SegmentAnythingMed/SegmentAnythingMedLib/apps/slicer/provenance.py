@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,85 +22,29 @@ from ...prompts.volume_prompts import MaskPrompt, Prompt, ScribblePrompt, Volume
 from ...propagation.records import SliceRecord
 from ...space.volume import Volume
 from .prompt_nodes import segment_of, tag_of
+from .provenance_form import ACCEPTED, DRAFT, MAX_TEXT, SCHEMA_PATH, Provenance, Written, from_text, to_text
+
+__all__ = [
+    "ACCEPTED",
+    "DRAFT",
+    "SCHEMA_PATH",
+    "TAG",
+    "Provenance",
+    "Written",
+    "accept",
+    "image_facts",
+    "plain_prompts",
+    "plain_records",
+    "read_provenance",
+    "store_written",
+    "write_provenance",
+]
 
 TAG = "SegmentAnythingMed.Provenance"
 KEPT_TAG = "SegmentAnythingMed.ProvenanceOfNewerVersion"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
-SCHEMA_NAME = "segment-anything-med/provenance"
-SCHEMA_VERSION = "1.0"
-"""First number: an older reader cannot understand it. Second: fields were added."""
-SCHEMA_PATH = Path(__file__).with_name("provenance.schema.json")
-DRAFT, ACCEPTED = "draft", "accepted"
-MAX_BYTES = 512 * 1024
-MAX_PROMPTS, MAX_VERTICES, MAX_NOTES, MAX_TEXT = 500, 64, 50, 300
+MAX_PROMPTS, MAX_VERTICES = 500, 64
 _DICOM_NAME_LENGTH = 64  # VR LO of (0062,0009)
-_BRIEF = ("index", "reason")
-
-
-@dataclass(frozen=True, eq=False)
-class Written:
-    """Slices that were written, with a hash of what was written there.
-
-    Attributes:
-        axis: of the slices.
-        shape: (K, J, I) of the volume.
-        to_ras: voxel (I, J, K) -> RAS of the segmentation node, float64 [4, 4].
-        hashes: slice -> hash of its content.
-    """
-
-    axis: str
-    shape: tuple[int, int, int]
-    to_ras: np.ndarray
-    hashes: Mapping[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Provenance:
-    """What is known about how a segment was made.
-
-    Attributes:
-        status: ``draft`` until a person accepts it, then ``accepted``; empty when nothing was written by this module.
-        model: name, family, variant, sha256, source, licence (``ModelInfo``), or None.
-        device: as ``models.device.describe_device`` tells, or None.
-        image: :func:`image_facts`, or None.
-        axis: along which slices were segmented, or None.
-        preprocessing: intensity mapping and the like, or None.
-        settings: of the propagation, or None.
-        prompts: :func:`plain_prompts`.
-        records: one for each slice (``SliceRecord.to_json``): its reason, and the measures behind it.
-        ends: lower, upper, end_lower, end_upper, completed of the propagation, or None.
-        notes: remarks that the user was shown.
-        written: content of the slices as they were written last; kept up by ``SegmentWriter``.
-        created_utc: first write.
-        modified_utc: last write of this record.
-        reviewer: who accepted it, as the user typed it; empty while a draft.
-        accepted_utc: when; empty while a draft.
-        tool: name and version of the program that wrote it.
-        newer: version of a record that this program cannot read, else empty; all other fields are then empty.
-    """
-
-    status: str = ""
-    model: Mapping[str, Any] | None = None
-    device: Mapping[str, Any] | None = None
-    image: Mapping[str, Any] | None = None
-    axis: str | None = None
-    preprocessing: Mapping[str, Any] | None = None
-    settings: Mapping[str, Any] | None = None
-    prompts: tuple[Mapping[str, Any], ...] = ()
-    records: tuple[Mapping[str, Any], ...] = ()
-    ends: Mapping[str, Any] | None = None
-    notes: tuple[str, ...] = ()
-    written: Written | None = None
-    created_utc: str = ""
-    modified_utc: str = ""
-    reviewer: str = ""
-    accepted_utc: str = ""
-    tool: Mapping[str, str] = field(default_factory=lambda: {"name": "SegmentAnythingMed", "version": __version__})
-    newer: str = ""
-
-    def reasons(self) -> dict[int, str]:
-        """Slice -> reason."""
-        return {int(record["index"]): str(record["reason"]) for record in self.records}
 
 
 def read_provenance(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Provenance:
@@ -213,97 +154,6 @@ def plain_prompts(prompts: Iterable[Prompt]) -> tuple[dict[str, Any], ...]:
 def plain_records(records: Iterable[SliceRecord]) -> tuple[dict[str, Any], ...]:
     """Records of slices as plain values, ascending."""
     return tuple(record.to_json() for record in sorted(records, key=lambda record: record.index))
-
-
-def to_text(provenance: Provenance) -> str:
-    """JSON on one line that fits the schema and ``MAX_BYTES``: measures, then prompts are left out when it is too long.
-
-    A tag may not hold the character ``|``, which separates tags in files; JSON can write it in another way.
-    """
-    form = _form(provenance)
-    for shorten in (lambda: None, lambda: _shorten_records(form), lambda: form.update(prompts=[], shortened=True)):
-        shorten()
-        text = json.dumps(form, separators=(",", ":"), allow_nan=False).replace("|", "\\u007c")
-        if len(text) <= MAX_BYTES:
-            break
-    return text
-
-
-def from_text(text: str) -> Provenance:
-    """Inverse of :func:`to_text`; empty for no text, for what is not ours, and (with ``newer``) for a newer version."""
-    try:
-        form = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return Provenance()
-    if not isinstance(form, dict) or form.get("schema") != SCHEMA_NAME:
-        return Provenance()
-    version = str(form.get("version", ""))
-    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        return Provenance(newer=version or "?")
-    try:
-        return _parsed(form)
-    except (TypeError, ValueError, KeyError, AttributeError):
-        return Provenance()
-
-
-def _form(provenance: Provenance) -> dict[str, Any]:
-    form: dict[str, Any] = {"schema": SCHEMA_NAME, "version": SCHEMA_VERSION, "tool": dict(provenance.tool)}
-    for name in ("status", "created_utc", "modified_utc", "reviewer", "accepted_utc", "axis"):
-        if getattr(provenance, name):
-            form[name] = getattr(provenance, name)
-    for name in ("model", "device", "image", "preprocessing", "settings", "ends"):
-        if getattr(provenance, name) is not None:
-            form[name] = _plain(getattr(provenance, name))
-    form["prompts"] = [_plain(prompt) for prompt in provenance.prompts]
-    form["records"] = [_plain(record) for record in provenance.records]
-    form["notes"] = [str(note)[:MAX_TEXT] for note in provenance.notes[:MAX_NOTES]]
-    if provenance.written is not None:
-        written = provenance.written
-        form["written"] = {
-            "axis": written.axis,
-            "shape_kji": [int(n) for n in written.shape],
-            "ijk_to_ras": [[round(float(x), 6) for x in row] for row in written.to_ras[:3]],
-            "hashes": {str(index): written.hashes[index] for index in sorted(written.hashes)},
-        }
-    return form
-
-
-def _parsed(form: Mapping[str, Any]) -> Provenance:
-    written = form.get("written")
-    if written is not None:
-        matrix = np.eye(4)
-        matrix[:3] = np.array(written["ijk_to_ras"], dtype=np.float64)
-        hashes = {int(index): str(value) for index, value in written["hashes"].items()}
-        written = Written(str(written["axis"]), tuple(int(n) for n in written["shape_kji"]), matrix, hashes)
-    texts = ("status", "created_utc", "modified_utc", "reviewer", "accepted_utc")
-    parts = ("model", "device", "image", "preprocessing", "settings", "ends", "axis")
-    return Provenance(
-        **{name: str(form.get(name, "")) for name in texts},
-        **{name: form.get(name) for name in parts},
-        prompts=tuple(form.get("prompts", ())),
-        records=tuple(form.get("records", ())),
-        notes=tuple(form.get("notes", ())),
-        written=written,
-        tool=dict(form.get("tool", {})),
-    )
-
-
-def _shorten_records(form: dict[str, Any]) -> None:
-    form["records"] = [{name: record[name] for name in _BRIEF if name in record} for record in form["records"]]
-    form["shortened"] = True
-
-
-def _plain(value: Any) -> Any:
-    """JSON types only; numbers that JSON does not know become null."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _now() -> str:
