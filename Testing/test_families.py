@@ -51,6 +51,7 @@ FOREIGN = {
     "MA-SAM": ({"q_FacTs_000.weight": torch.ones(1)}, "MA-SAM"),
     "SegmentAnyBone": ({"attention_fusion.gate": torch.ones(1)}, "SegmentAnyBone"),
     "Med-SA": ({**plain(), "image_encoder.blocks.0.Space_Adapter.x": torch.ones(1)}, "Med-SA"),
+    "a decoder alone": ({"deconv_out.block.0.conv.weight": torch.ones(1)}, "decoder of MedicoSAM without its network"),
     "Slide-SAM": ({**plain(), "prompt_encoder.mask_downscaling.0.weight": torch.ones(4, 3, 2, 2)}, "Slide-SAM"),
     "anything": ({"fc.weight": torch.ones(1)}, "1 tensors, the first is 'fc.weight'"),
     "nothing": ({}, "without tensors"),

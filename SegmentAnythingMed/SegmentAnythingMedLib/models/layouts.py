@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .lora import is_low_rank_alone
 from .sam2_network import sam2_size
 
 SAM, SAM_MED2D, TINY_VIT, SAM2 = "sam", "sam-med2d", "tiny-vit", "sam2"
@@ -67,6 +68,8 @@ def _sam_layout(tensors: Mapping[str, torch.Tensor]) -> Layout:
     words = f"a SAM {variant} for {grid * 16}-pixel images"
     if any(".Adapter." in name for name in tensors):
         return Layout(SAM_MED2D, variant, ("sam-med2d",), f"{words} with the adapters of SAM-Med2D")
+    if any(".qkv_proj." in name for name in tensors):  # micro-sam trains with SAM's own preparation, always
+        return Layout(SAM, variant, ("sam",), f"{words} with low-rank changes of micro-sam")
     if grid == 64 and variant in ("vit_l", "vit_h"):
         return Layout(SAM, variant, ("sam",), words)
     families = ("sam", "medsam", "medicosam") if grid == 64 else ("sam", "medsam", "medicosam", "sam-med2d")
@@ -84,6 +87,8 @@ def foreign_layout(tensors: Mapping[str, torch.Tensor]) -> str | None:
     mask_stem = tensors.get("prompt_encoder.mask_downscaling.0.weight")
     if mask_stem is not None and mask_stem.ndim == 4 and mask_stem.shape[1] == 3:
         return "Slide-SAM"
+    if is_low_rank_alone(tensors):
+        return "the low-rank changes of a SAM without the network they belong to (merge both before saving)"
     if any(name.startswith("sam_mask_decoder.") for name in tensors):
         return None if sam2_size(tensors) is not None else "a SAM 2 of a size that was never published"
     position = tensors.get("image_encoder.pos_embed")
@@ -100,5 +105,6 @@ _FOREIGN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("the adapters of MA-SAM without the network they belong to", ("q_FacTs_000",)),
     ("SegmentAnyBone", ("attention_fusion.gate",)),
     ("Slide-SAM", ("mask_decoder.output_upscaling2.",)),
+    ("the semantic decoder of MedicoSAM without its network", ("decoder_head.", "deconv_out.")),
     ("Med-SA or SimAda", ("Space_Adapter", "MLP_Adapter", "Depth_Adapter")),
 )

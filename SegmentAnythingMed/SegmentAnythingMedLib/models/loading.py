@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segment_anything.modeling import Sam
 
 from .checkpoints import Checkpoint, load_strictly
 from .families import Identity
 from .interface import ModelInfo, PromptableModel
 from .layouts import SAM2, SAM_MED2D, TINY_VIT
+from .lora import is_low_rank, merge_low_rank
 from .sam import SamModel
 from .sam_med2d import build_sam_med2d
 from .sam_network import build_sam, sam_shape
@@ -44,6 +47,8 @@ def open_model(
     }
     if identity.network == SAM2:
         return _open_sam2(checkpoint, identity, info, options)
+    if is_low_rank(checkpoint.tensors):
+        checkpoint = replace(checkpoint, tensors=merge_low_rank(checkpoint.tensors, checkpoint.file_name))
     network = _empty_network(checkpoint, identity)
     load_strictly(network, checkpoint.tensors, checkpoint.file_name)
     return SamModel(network, info, semantic_decoder=checkpoint.decoder, **options)

@@ -1,0 +1,56 @@
+"""MedicoSAM: SAM's network and preparation; its training files carry a semantic decoder, which is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor
+from SegmentAnythingMedLib.models.catalog import load_model
+from SegmentAnythingMedLib.prompts.types import SlicePrompts
+from tiny_sam import stock_sam
+from tiny_sam2 import picture
+
+DECODER = {
+    "deconv1.block.0.conv.weight": torch.arange(8.0).reshape(2, 4, 1, 1),
+    "base.block.1.weight": torch.ones(2, 2, 3, 3),
+    "out_conv.weight": torch.full((2, 2, 1, 1), 0.5),
+}
+
+
+def training_file(network, **more) -> dict:
+    """What the published trainer saves, on several GPUs."""
+    return {
+        "model_state": {f"module.sam.{name}": tensor for name, tensor in network.state_dict().items()},
+        "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-5}]},
+        "epoch": 11,
+        "iteration": 300000,
+        "best_metric": 0.1,
+        **more,
+    }
+
+
+@pytest.mark.parametrize("with_decoder", [True, False])
+def test_training_files_open_and_keep_their_decoder(tmp_path, with_decoder):
+    network, image = stock_sam(), picture((60, 100))
+    path = tmp_path / "vit_b_medicosam.pt"
+    torch.save(training_file(network, **({"decoder_state": DECODER} if with_decoder else {})), path)
+    model = load_model(path, "cpu")
+    assert (model.info.family, model.preprocessing) == ("medicosam", "sam")
+    assert "taken for MedicoSAM by its file name" in model.notes[0]
+    assert model.semantic_decoder.keys() == (DECODER.keys() if with_decoder else set())
+    assert all(torch.equal(DECODER[name], tensor) for name, tensor in model.semantic_decoder.items())
+    predictor = SamPredictor(network)
+    predictor.set_image(np.repeat(image[..., None], 3, axis=2))
+    box = (5.0, 6.5, 30.0, 31.0)
+    theirs, _, _ = predictor.predict(box=np.array(box), multimask_output=False, return_logits=True)
+    frame = model.frame((60, 100), (1.0, 1.0))
+    features = model.encode([image.astype(np.float32) / 255], [frame])[0]
+    ours = model.decode(features, SlicePrompts(box=box)).logits
+    assert float(np.abs(ours - theirs).max()) <= 1e-4 * float(np.ptp(theirs))
+
+
+def test_the_exported_file_is_flat(tmp_path):
+    torch.save(stock_sam().state_dict(), tmp_path / "vit_b_medicosam.pt")
+    model = load_model(tmp_path / "vit_b_medicosam.pt", "cpu")
+    assert (model.info.family, model.semantic_decoder) == ("medicosam", {})
