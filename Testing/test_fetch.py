@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from SegmentAnythingMedLib.errors import Cancelled, DownloadError
 from SegmentAnythingMedLib.files import fetch as fetching
+from SegmentAnythingMedLib.files import transfer
 from SegmentAnythingMedLib.files.fetch import Arrived, fetch
 from SegmentAnythingMedLib.progress import Progress
 from weights_server import Behaviour, WeightsServer, weights
@@ -282,6 +283,19 @@ def test_cancel_while_the_server_says_nothing(server, part):
     server.paths["/x"].stall = None
     fetch(server.url("/x"), part)
     assert part.read_bytes() == DATA
+
+
+def test_a_server_that_falls_silent_is_asked_again(server, part, monkeypatch):
+    monkeypatch.setattr(transfer, "TIMEOUT_S", 0.2)
+    server.paths["/x"] = Behaviour(DATA, stall=100_000)
+
+    def recover(progress: Progress) -> None:
+        if progress.done >= 100_000:
+            server.paths["/x"].stall = None
+
+    assert fetch(server.url("/x"), part, progress=Progress(recover)).pieced
+    assert part.read_bytes() == DATA
+    assert server.ranges_asked() == [None, "bytes=100000-"]
 
 
 def test_cancel_before_anything(server, part):
