@@ -84,6 +84,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", metavar="UID", help="DICOM series, when there are several")
     parser.add_argument("--allow-gaps", action="store_true", help="interpolate missing DICOM slices")
     parser.add_argument("--model", default="built-in", metavar="NAME|PATH", help="see the command models")
+    parser.add_argument("--family", metavar="NAME", help="of a checkpoint whose tensors do not tell it, e.g. medsam")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where the model runs")
     parser.add_argument("--json", action="store_true", help="for machines")
 

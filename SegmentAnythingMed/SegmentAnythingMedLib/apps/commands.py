@@ -49,7 +49,7 @@ def segment(options: argparse.Namespace) -> None:
             if seed is not None:
                 _fix_chance(seed)
             result = segment_volume(
-                volume, bound.prompts, options.model, device=options.device, axis=options.axis,
+                volume, bound.prompts, options.model, device=options.device, family=options.family, axis=options.axis,
                 window=options.window, settings=settings, engine=options.engine, propagate=not options.no_propagate,
                 progress=progress,
             )  # fmt: skip
@@ -185,7 +185,7 @@ def info(options: argparse.Namespace) -> None:
         progress.start("Measuring the model on one slice")
         from ..models.catalog import load_model
 
-        model = load_model(options.model, options.device)
+        model = load_model(options.model, options.device, options.family)
         facts = describe_job(volume, model, axis=options.axis, window=options.window)
     if options.json:
         _print_json(facts)

@@ -114,6 +114,7 @@ def segment_volume(
     model: PromptableModel | str | os.PathLike[str] = "built-in",
     *,
     device: str = "auto",
+    family: str | None = None,
     axis: str = "auto",
     window: str | IntensityMapping = "auto",
     settings: PropagationSettings | None = None,
@@ -131,6 +132,7 @@ def segment_volume(
         prompts: for several objects, or a list of prompts for one.
         model: an open model, or a name or path for ``load_model``.
         device: for a model given by name: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        family: of a checkpoint given by path whose tensors do not tell it, see ``load_model``.
         axis: voxel axis of the slices: ``k``, ``j``, ``i``, ``auto``.
         window: intensity mapping, see ``estimate_mapping``.
         settings: of the propagation (``MemorySettings`` for what only the memory engine knows); defaults when None.
@@ -152,7 +154,7 @@ def segment_volume(
     stack = SliceStack(volume, axis)
     seeds = resolve(prompts, stack)
     window = _mapping(volume, window, progress)
-    model, seconds = _opened(model, device, progress)
+    model, seconds = _opened(model, device, family, progress)
     from ..engine.session import Session
 
     session = Session(volume, model, axis=stack.axis, window=window, cache=cache)
@@ -178,7 +180,7 @@ def _mapping(volume: Volume, window: str | IntensityMapping, progress: Progress)
 
 
 def _opened(
-    model: PromptableModel | str | os.PathLike[str], device: str, progress: Progress
+    model: PromptableModel | str | os.PathLike[str], device: str, family: str | None, progress: Progress
 ) -> tuple[PromptableModel, dict[str, float]]:
     """The model, and how long it took to open."""
     progress.check()
@@ -187,7 +189,7 @@ def _opened(
         progress.start("Opening the model")
         from ..models.catalog import load_model
 
-        model = load_model(model, device)
+        model = load_model(model, device, family)
     return model, {"model": time.perf_counter() - begun}
 
 
