@@ -123,6 +123,14 @@ def test_anyone_registers_a_model(folder, tmp_path):
     assert entries.find_entry("our-liver") is None
 
 
+def test_a_registered_file_keeps_its_preparation_wherever_it_lies(folder, tmp_path):
+    file = tmp_path / "odd.pth"
+    file.write_bytes(OTHER)
+    facts = {"family": "sam", "preprocessing": "medsam", "image_size": "512", "variant": "vit_b"}
+    import_model(file, facts=facts)
+    assert facts.items() <= known_files()[sha256(OTHER)].items()
+
+
 def test_a_sidecar_registers_too(folder, tmp_path):
     file = tmp_path / "ward.safetensors"
     file.write_bytes(OTHER)

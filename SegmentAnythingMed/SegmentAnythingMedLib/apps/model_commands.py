@@ -22,7 +22,7 @@ _SHOWN = (
     "name", "family", "variant", "licence", "research_only", "source", "urls", "description", "good_for",
     "preprocessing", "citation", "note", "file_name", "sha256", "sha256_from", "parameters", "registered",
 )  # fmt: skip
-_FACTS = ("family", "variant", "licence", "source", "url", "description", "citation")
+_FACTS = ("family", "variant", "preprocessing", "image_size", "licence", "source", "url", "description", "citation")
 
 
 def add_models(commands: argparse._SubParsersAction) -> None:
@@ -50,7 +50,8 @@ def add_models(commands: argparse._SubParsersAction) -> None:
         "--accept-change", action="store_true", help="take another file than the one first seen under this name"
     )
     for fact in _FACTS:
-        taken.add_argument(f"--{fact}", metavar=fact.upper(), help="for a model that is not in the list")
+        option = f"--{fact.replace('_', '-')}"
+        taken.add_argument(option, metavar=fact.upper(), help="for a model that is not in the list")
     _add(actions, "remove", "delete what was downloaded or imported").add_argument("name", metavar="NAME")
     verify = _add(actions, "verify", "read the files again and compare their hashes")
     verify.add_argument("names", metavar="NAME", nargs="*", help="default: all that are here")

@@ -24,6 +24,8 @@ SHIPPED = Path(__file__).parent / "weights" / "built-in.safetensors"
 """Weights of the built-in model (``embedded.WEIGHTS``, which cannot be asked without torch)."""
 FOLDER_VARIABLE = "SEGMENT_ANYTHING_MED_MODELS"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+UNKNOWN = "unknown"
+REGISTERED = "Registered by the user."
 PERMISSIVE = frozenset({"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0"})
 """Licences that ask for no more than their notice."""
 
@@ -52,7 +54,8 @@ class CatalogEntry:
         sha256_from: ``publisher``, ``records`` (several public records agree), or None.
         also_seen: hashes by which the file is recognised, but which are not demanded.
         good_for, preprocessing, citation, note: for people.
-        registered: True for an entry of a user's own.
+        registered: True for an entry of a user's own; ``preprocessing`` is then the family whose way it is, or empty.
+        image_size: of a registered entry, side of the network's input where it is not the family's, else None.
     """
 
     name: str
@@ -74,6 +77,7 @@ class CatalogEntry:
     citation: str = ""
     note: str = ""
     registered: bool = False
+    image_size: str | None = None
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> CatalogEntry:
@@ -88,8 +92,14 @@ class CatalogEntry:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What reports say about a model of this entry."""
-        return {"name": self.name, "family": self.family, "licence": self.licence, "source": self.source}
+        """What :func:`~SegmentAnythingMedLib.models.families.identify` wants to know of a file of this entry."""
+        facts = {"name": self.name, "family": self.family, "licence": self.licence, "source": self.source}
+        if self.variant != UNKNOWN:
+            facts["variant"] = self.variant
+        if self.registered:
+            facts |= {"preprocessing": self.preprocessing} if self.preprocessing else {}
+            facts |= {"image_size": self.image_size} if self.image_size else {}
+        return facts
 
     @property
     def available(self) -> bool:
@@ -161,15 +171,17 @@ def _registration(sidecar: Path, file_name: str) -> CatalogEntry:
     return CatalogEntry(
         name=check_name(facts.get("name") or file_name.rpartition(".")[0].lower()),
         family=family,
-        variant=facts.get("variant", "unknown"),
-        licence=facts.get("licence", "unknown"),
+        variant=facts.get("variant", UNKNOWN),
+        licence=facts.get("licence", UNKNOWN),
         source=facts.get("source") or file_name,
-        description=facts.get("description", "Registered by the user."),
+        description=facts.get("description", REGISTERED),
         file_name=file_name,
         sha256=facts["sha256"].lower() if "sha256" in facts else None,
         urls=(url,) if url else (),
         citation=facts.get("citation", ""),
+        preprocessing=facts.get("preprocessing", ""),
         registered=True,
+        image_size=facts.get("image_size"),
     )
 
 

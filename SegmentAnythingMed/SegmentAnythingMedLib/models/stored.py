@@ -15,6 +15,8 @@ from ..files.fetch import discard
 from ..progress import Progress
 from .downloads import Fetched, check_whole, folder_error, locked, part_of
 from .entries import (
+    REGISTERED,
+    UNKNOWN,
     CatalogEntry,
     all_entries,
     catalogue,
@@ -48,7 +50,8 @@ def import_model(
     Args:
         file: safetensors or PyTorch file.
         name: what it is, or None to tell by its hash or its sidecar.
-        facts: for a new name: ``family``, ``variant``, ``licence``, ``source``, ``url``, ``description``, ``citation``.
+        facts: for a new name: ``family``, ``variant``, ``preprocessing``, ``image_size``, ``licence``, ``source``,
+            ``url``, ``description``, ``citation``; all texts.
         link: make a hard link (or a symbolic one) in place of a copy.
         accept_change: take another file than the one first seen under this name.
         progress: in bytes; may cancel, nothing is left then.
@@ -109,8 +112,8 @@ def _recognise(
     registration |= {"name": check_name(wish), "family": family, "sha256": sha256}
     file_name = check_file_name(source.name)
     new = CatalogEntry(
-        wish, family, facts.get("variant", "unknown"), facts.get("licence", "unknown"), file_name,
-        "Registered by the user.", file_name=file_name, sha256=sha256, registered=True,
+        wish, family, facts.get("variant", UNKNOWN), facts.get("licence", UNKNOWN), file_name,
+        REGISTERED, file_name=file_name, sha256=sha256, registered=True,
     )  # fmt: skip
     if any(entry.file_name == file_name for entry in all_entries()):
         raise ModelError("model.name_taken", f"Another model has the file name {file_name}; rename the file.")
