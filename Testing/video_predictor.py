@@ -19,8 +19,11 @@ INFO = ModelInfo("random", "sam2", "tiny-2.1", "0" * 64, "test", "Apache-2.0")
 STABILITY = "++model.sam_mask_decoder_extra_args.dynamic_multimask"
 
 
-def official_video(version: str = "2.1", image_size: int = 128, seed: int = 0):
-    """Tiny, from the package's own configuration, weights random everywhere; objects are present on every slice."""
+def official_video(version: str = "2.1", image_size: int = 128, seed: int = 0, *, quick: bool = True):
+    """Tiny, from the package's own configuration, weights random everywhere; objects are present on every slice.
+
+    ``quick`` keeps the features of slices seen before, which the predictor itself does not.
+    """
     import sam2  # tells hydra where the configuration files are  # noqa: F401
     from hydra import compose
     from hydra.utils import instantiate
@@ -47,7 +50,8 @@ def official_video(version: str = "2.1", image_size: int = 128, seed: int = 0):
             network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.add_(2.0)
     # Without pointers (a slice before the first prompt) its bfloat16 memory meets float32 weights, and it crashes.
     network.memory_attention.register_forward_pre_hook(_in_float32, with_kwargs=True)
-    network.forward_image = _remembering(network.forward_image)
+    if quick:
+        network.forward_image = _remembering(network.forward_image)
     return network.eval().requires_grad_(False)
 
 
@@ -100,12 +104,13 @@ def blobs(count: int = 12, shape: tuple[int, int] = (80, 96), seed: int = 0) -> 
 
 def shown_frames(session: Session) -> torch.Tensor:
     """float32 [N, 3, S, S]: every slice as the network of a session gets it."""
-    model, frames = session.model, []
+    model = session.model
+    frames = torch.empty(session.count, 3, model.image_size, model.image_size)
     for index in range(session.count):
         image = session.orientation.show(session.stack.image(index))
         frame = model.frame(image.shape[:2], session.orientation.pair(session.pixel_spacing))
-        frames.append(model._preparation.prepare(to_uint8(session.mapping.apply(image)), frame))
-    return torch.stack(frames)
+        frames[index] = model._preparation.prepare(to_uint8(session.mapping.apply(image)), frame)
+    return frames
 
 
 def state_of(official, session: Session) -> dict:
