@@ -53,6 +53,7 @@ class Controller:
         window: ``auto``, a preset, ``LEVEL,WIDTH``, or ``display``: as the volume is shown.
         settings: how to walk; ``limits`` are the first and last slice.
         direction: ``both``, ``up``, ``down``.
+        engine: ``auto``, ``prompt``, ``memory`` (SAM 2 family), see ``propagation.engines``.
         live: answer prompts at once.
         overwrite_painted: write on slices that the user painted, too.
         painted_as_seeds: start from the slices that the user painted, too.
@@ -70,7 +71,7 @@ class Controller:
         self.model_name, self.device = "built-in", "auto"
         self.axis, self.window = "auto", "auto"
         self.settings = PropagationSettings()
-        self.direction, self.live = "both", True
+        self.direction, self.engine, self.live = "both", "auto", True
         self.overwrite_painted, self.painted_as_seeds, self.want_candidates = False, True, True
         self.generation = 0
         self._install = before_first_use

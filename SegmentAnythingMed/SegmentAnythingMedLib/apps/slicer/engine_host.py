@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import PromptError
 from ...progress import Progress
-from .plans import marks_of, plans, resolved
+from .plans import facts_of, marks_of, plans, resolved, voxels_sha256
 from .requests import (
     CandidatesRequest,
     CandidatesResult,
@@ -135,6 +135,7 @@ class EngineHost:
             results = propagate_objects(
                 session, seeds, settings, job.progress, previous,
                 listener=lambda name, decided: job.tell(Decided(name, session.stack.axis, decided)),
+                engine=request.engine,
             )  # fmt: skip
             for name, result in results.items():
                 self._keep((session.key, name), result)
@@ -224,21 +225,10 @@ class EngineHost:
             self._propagations.popitem(last=False)
 
     def _facts(self, session: Session, hashed: bool = False) -> Facts:
-        from ...models.device import describe_device
-        from ..report import describe_image
-
         if hashed and session.key not in self._hashes:  # reads the whole image: not while somebody waits for a mask
-            self._hashes[session.key] = describe_image(session.volume)["voxels_sha256"]
-
-        model = session.model
-        names = ("name", "family", "variant", "sha256", "source", "licence")
-        return Facts(
-            model={name: getattr(model.info, name) for name in names},
-            device=describe_device(model.device),
-            intensity=session.mapping.describe(),
-            voxels_sha256=self._hashes.get(session.key, ""),
-            axis=session.stack.axis,
-            notes=(*session.volume.notes, *session.mapping.notes, *getattr(model, "notes", ())),
+            self._hashes[session.key] = voxels_sha256(session.volume)
+        return facts_of(
+            session.model, session.volume, session.mapping, session.stack.axis, self._hashes.get(session.key, "")
         )
 
     @contextmanager

@@ -6,16 +6,19 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError, PromptError, SegmentAnythingMedError
+from .requests import Facts
 
 if TYPE_CHECKING:
     from ...engine.session import Session
     from ...prompts.seeds import ObjectSeeds
     from ...prompts.volume_prompts import Prompt
     from ...propagation.settings import PropagationSettings
+    from ...space.intensity import IntensityMapping
     from ...space.planes import SliceStack
+    from ...space.volume import Volume
     from .requests import PropagateRequest
 
 OBJECT = "object"
@@ -49,6 +52,28 @@ def import_engine() -> None:
     root = __name__.rsplit(".apps.", 1)[0]
     for name in _ROOMS:
         import_module(f"{root}.{name}")
+
+
+def facts_of(model: Any, volume: Volume, mapping: IntensityMapping, axis: str, sha256: str = "") -> Facts:
+    """How a result is made with a model on a volume."""
+    from ...models.device import describe_device
+
+    names = ("name", "family", "variant", "sha256", "source", "licence")
+    return Facts(
+        model={name: getattr(model.info, name) for name in names},
+        device=describe_device(model.device),
+        intensity=mapping.describe(),
+        voxels_sha256=sha256,
+        axis=axis,
+        notes=(*volume.notes, *mapping.notes, *getattr(model, "notes", ())),
+    )
+
+
+def voxels_sha256(volume: Volume) -> str:
+    """Hash of the voxels, as reports have it; reads all of them."""
+    from ..report import describe_image
+
+    return describe_image(volume)["voxels_sha256"]
 
 
 def resolved(prompts: Iterable[Prompt], stack: SliceStack) -> ObjectSeeds:

@@ -78,7 +78,7 @@ class PropagationTask(Task):
         self._settings = {**controller.settings.to_json(), "direction": direction, "limits": limits and list(limits)}
         request = PropagateRequest(
             scan, controller.model, {key: course.prompts for key, course in self.courses.items()},
-            replace(controller.settings, limits=None), direction, limits,
+            replace(controller.settings, limits=None), direction, limits, engine=controller.engine,
         )  # fmt: skip
         super().__init__(controller, controller.host.propagate, request)
         self._joined: set[Any] = set()

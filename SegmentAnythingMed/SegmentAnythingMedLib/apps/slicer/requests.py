@@ -141,6 +141,7 @@ class PropagateRequest:
         direction: ``both``, ``up`` (to higher slice numbers) or ``down``, from the outermost prompted slices.
         limits: first and last slice that may be touched, or None.
         reuse: take over what an earlier propagation of the same object found and nothing has changed since.
+        engine: ``auto``, ``prompt`` or ``memory``, see ``propagation.engines``.
     """
 
     scan: Scan
@@ -150,6 +151,7 @@ class PropagateRequest:
     direction: str = "both"
     limits: tuple[int, int] | None = None
     reuse: bool = True
+    engine: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,7 +154,7 @@ class TaskBoard:
 
     def _tell_progress(self) -> None:
         running = next((task.job for task in self._tasks if task.job is self.worker.running), None)
-        if running is None:
+        if running is None or not running.progress.label:
             self._shown = None
             return
         progress = running.progress
