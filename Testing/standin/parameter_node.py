@@ -189,9 +189,15 @@ class WrapperMethods:
             raise ValueError(f"there is no parameter {name!r}; there are {sorted(self.allParameters)}")
 
     def _read_again(self) -> None:
-        if not self._writing:
-            for name, parameter in self.allParameters.items():
-                self._cache[name] = parameter.read(self.parameterNode)
+        if self._writing:
+            return
+        self._writing = True
+        try:
+            with slicer.util.NodeModify(self.parameterNode):
+                for name, parameter in self.allParameters.items():
+                    self._cache[name] = parameter.read(self.parameterNode)
+        finally:
+            self._writing = False
 
     def _on_widget(self, name: str, link: GuiLink) -> None:
         if not self._showing:

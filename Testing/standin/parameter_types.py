@@ -176,9 +176,11 @@ class Parameter:
             node.SetParameter(self.name, self._to_text(value))
 
     def read(self, node: object) -> Any:
-        """The value in the node."""
+        """The value in the node; one that is not there (the scene was closed) becomes the default, as in Slicer."""
         if self.is_node:
             return node.GetNodeReference(self.name)
+        if not node.HasParameter(self.name):
+            self.write(node, self.default)
         text = node.GetParameter(self.name)
         if self.optional and text == "None":
             return None

@@ -187,7 +187,9 @@ class SliceView(OffscreenView):
         self.logic.SetMRMLApplicationLogic(self.host.applogic)
         self.logic.SetMRMLScene(self.host.scene)
         self.host.applogic.GetSliceLogics().AddItem(self.logic)
-        self.node = self.logic.AddSliceNode(name)
+        # The node of a view that was closed stays in the scene; AddSliceNode would give one that is in no scene.
+        self.node = self.host.scene.GetSingletonNode(name, "vtkMRMLSliceNode") or self.logic.AddSliceNode(name)
+        self.logic.SetSliceNode(self.node)
         self.node.SetOrientation(orientation)
         self.node.SetMappedInLayout(1)
 
