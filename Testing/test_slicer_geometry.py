@@ -150,6 +150,25 @@ def test_jump_to_a_slice_lands_on_its_centre(make_volume, kind):
         assert refused.value.code == code
 
 
+def test_modality_units_and_window_are_those_of_the_dicom_import(make_volume):
+    node = make_volume("straight").node
+    plain = volume_from_node(node)
+    assert (plain.modality, plain.is_hu, plain.window) == (None, None, None)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    hierarchy.SetItemAttribute(item, "DICOM.Modality", "MR")
+    node.GetDisplayNode().AddWindowLevelPreset(350, 40)
+    node.GetDisplayNode().SetWindowLevel(99, 9)
+    scan = volume_from_node(node)
+    assert (scan.modality, scan.is_hu, scan.window) == ("MR", False, (40, 350))
+    hierarchy.SetItemAttribute(item, "DICOM.Modality", "CT")
+    assert volume_from_node(node).is_hu is None
+    units = slicer.vtkCodedEntry()
+    units.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
+    node.SetVoxelValueUnits(units)
+    assert volume_from_node(node).is_hu is True
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_library_gets_the_voxels_themselves_and_the_own_affine_in_lps(seed):
     matrix = random_affine(seed)

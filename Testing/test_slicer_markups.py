@@ -436,6 +436,36 @@ def test_roles_and_segments_that_do_not_exist(scene):
     assert slicer.util.getNodesByClass("vtkMRMLMarkupsNode") == []
 
 
+def test_prompts_of_another_scan_are_used_where_they_are_in_space_and_that_is_said(scene, make_volume):
+    phantom, segmentation, segment_id = scene
+    other = make_volume("straight", name="MR")
+    node = markups.prompt_node(segmentation, segment_id, other.node, "positive")
+    add_points(node, other, (48, 40, 12))
+    found = markups.collect(segmentation, segment_id, other.node, "k")
+    assert found.notes == ()
+    there = np.linalg.inv(phantom.ijk_to_world) @ [*other.world((48, 40, 12)), 1]
+    found = markups.collect(segmentation, segment_id, phantom.node, "k")
+    assert "organ + was placed on MR; its place in space is used here." in found.notes
+    for prompt in found.prompts:
+        np.testing.assert_allclose(prompt.position, there[:3], atol=1e-6)
+    markups.prompt_node(segmentation, segment_id, phantom.node, "positive")
+    assert not any("placed on" in note for note in markups.collect(segmentation, segment_id, phantom.node, "k").notes)
+
+
+def test_a_scene_that_is_added_to_another_brings_its_own_prompts(scene, tmp_path):
+    phantom, segmentation, segment_id = scene
+    add_points(markups.prompt_node(segmentation, segment_id, phantom.node, "positive"), phantom, (40, 40, 10))
+    path = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(path))
+    add_points(markups.prompt_node(segmentation, segment_id, phantom.node, "positive"), phantom, (30, 30, 5))
+    slicer.util.loadScene(str(path), {"clear": False})
+    first, second = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert first is segmentation
+    assert markups.collect(first, segment_id, phantom.node, "k").slices == (5, 10)
+    assert markups.collect(second, segment_id, phantom.node, "k").slices == (10,)
+    assert markups.orphans(slicer.mrmlScene) == []
+
+
 def test_fingerprint_tells_equal_prompts_from_others(scene):
     phantom, segmentation, segment_id = scene
     node = markups.prompt_node(segmentation, segment_id, phantom.node, "positive")

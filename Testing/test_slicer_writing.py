@@ -204,6 +204,40 @@ def test_segmenting_b_does_not_touch_the_finished_a(scene, make_segmentation):
     assert result.notes == (f"{np.count_nonzero(lost)} voxels stay with organ, which has the status Completed.",)
 
 
+def test_overwriting_a_neighbour_keeps_the_layer_that_they_share(scene, make_segmentation):
+    phantom, segmentation, first = scene
+    ids = [first] + [make_segmentation(phantom.node, f"s{n}", segmentation)[1] for n in range(5)]
+    shape = phantom.mask.shape
+    for place, n in enumerate(ids):
+        put(segmentation, n, phantom.node, block(shape, (0, 24), (12 * place, 12 * place + 12), (0, 96)))
+    content = segmentation.GetSegmentation()
+    content.CollapseBinaryLabelmaps(False)
+    editor_of(segmentation, OverwriteMode=EDITOR.OverwriteAllSegments)
+    before = snapshot(segmentation, phantom.node)
+    history = History(segmentation)
+    SegmentWriter(segmentation, phantom.node, history).write(
+        first, planes(phantom.mask, "k", range(6, 18)), "k", overwrite_painted=True
+    )
+    assert content.GetNumberOfLayers() == 1
+    assert np.array_equal(get(segmentation, first, phantom.node)[6:18], phantom.mask[6:18])
+    history.undo()
+    assert content.GetNumberOfLayers() == 1
+    assert same(snapshot(segmentation, phantom.node), before)
+
+
+def test_a_segment_on_another_grid_is_not_overwritten_and_that_is_said(scene):
+    phantom, segmentation, segment_id = scene
+    finer = labelmaps.reference_grid(segmentation) @ np.diag([0.5, 0.5, 1, 1])
+    image = editing.image_of(((40, 120), (40, 120), (0, 24)), np.ones((24, 80, 80), bool), finer)
+    strange = segmentation.AddSegmentFromBinaryLabelmapRepresentation(image, "strange")
+    before = read_segment(segmentation, strange, phantom.node)
+    editor_of(segmentation, OverwriteMode=EDITOR.OverwriteAllSegments)
+    result = SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
+    assert result.notes == ("strange lies on another grid of voxels and is not overwritten.",)
+    assert np.array_equal(read_segment(segmentation, strange, phantom.node), before)
+    assert np.array_equal(read_slice(segmentation, segment_id, phantom.node, "k", 12), phantom.mask[12])
+
+
 def test_a_completed_segment_is_not_written(scene):
     phantom, segmentation, segment_id = scene
     put(segmentation, segment_id, phantom.node, phantom.mask)
@@ -233,7 +267,7 @@ MODES = [
 @pytest.mark.parametrize("intensity", [None, (-500, 100)])
 def test_masking_is_that_of_the_segment_editor(slicer_host, make_volume, make_segmentation, mode, intensity):
     """The same modification by the editor's logic, with its own full mask, and by the writer."""
-    phantom = make_volume("oblique")
+    phantom = make_volume("oblique_transformed")
     shape = phantom.mask.shape
     wanted = block(shape, (6, 18), (15, 65), (15, 75))
     results = []
@@ -269,6 +303,18 @@ def test_masking_is_that_of_the_segment_editor(slicer_host, make_volume, make_se
         assert not np.array_equal(mine[0][6:18], wanted[6:18])
 
 
+def test_intensities_may_be_those_of_another_scan(scene):
+    phantom, segmentation, segment_id = scene
+    finer = other_grid(phantom, "finer")
+    slicer.util.arrayFromVolume(finer)[:, :, 90:] = 50
+    editor = editor_of(segmentation, SourceVolumeIntensityMask=True)
+    editor.SetSourceVolumeIntensityMaskRange(40, 60)
+    editor.SetAndObserveSourceVolumeNode(finer)
+    SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
+    expected = phantom.mask[12] & (np.arange(96) >= 45)
+    assert np.array_equal(read_slice(segmentation, segment_id, phantom.node, "k", 12), expected)
+
+
 def by_the_editor(host, segmentation, segment_id, volume, node, wanted, slices) -> None:
     """Add and remove as the editor's effects do."""
     logic = slicer.vtkSlicerSegmentEditorLogic()
@@ -290,7 +336,7 @@ def by_the_editor(host, segmentation, segment_id, volume, node, wanted, slices) 
         logic.ResetModifierLabelmapToDefault()
         box = tuple((0, n) for n in wanted.shape[::-1])
         modifier = logic.GetModifierLabelmap()
-        modifier.DeepCopy(editing.image_of(box, to_ras, cells))
+        modifier.DeepCopy(editing.image_of(box, cells, to_ras))
         logic.UpdateMaskLabelmap()
         logic.UpdateAlignedSourceVolume()
         logic.ModifySegmentByLabelmap(segmentation, segment_id, modifier, mode, False, False)
@@ -405,6 +451,28 @@ def points_of_surfaces(content, fresh=False):
         content = copy
     surfaces = [content.GetSegment(n).GetRepresentation(SURFACE) for n in content.GetSegmentIDs()]
     return [(surface.GetNumberOfPoints(), surface.GetBounds()) for surface in surfaces]
+
+
+def test_the_views_follow_a_write_and_its_undo(scene, slice_view):
+    phantom, segmentation, segment_id = scene
+    segmentation.GetDisplayNode().SetSegmentOverrideColor(segment_id, 1, 0, 0)
+    view = slice_view()
+    view.show(phantom.node)
+    history = History(segmentation)
+    writer = SegmentWriter(segmentation, phantom.node, history)
+    view.look_at(phantom.world(phantom.centre))
+    pictures = [view.array()]
+    mask = np.ones(phantom.mask.shape, bool)
+    for step in (
+        lambda: writer.write(segment_id, planes(mask, "k", range(24)), "k"),
+        lambda: writer.write(segment_id, planes(~mask, "k", range(24)), "k"),
+        history.undo,
+    ):
+        step()
+        pictures.append(view.array())
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert np.array_equal(pictures[0], pictures[2])
+    assert np.array_equal(pictures[1], pictures[3])
 
 
 def test_closed_surfaces_are_made_once_at_the_end(scene, make_segmentation):

@@ -16,7 +16,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .geometry import matrix_of
-from .labelmaps import Box
+from .labelmaps import Box, layer_of
 
 _DERIVED_ATTRIBUTE = "SegmentAnythingMed.Representations"
 _SEPARATOR = ";"
@@ -47,22 +47,24 @@ class CellEditor:
             box: cells that ``cells`` covers.
             cells: bool [K, J, I]; True cells become the segment's.
         """
-        self._modify(segment_id, to_ras, box, cells, self._logic.ModificationModeAdd)
+        if cells.any():
+            modifier = image_of(*trimmed(box, cells), to_ras)
+            mode = self._logic.ModificationModeAdd
+            self._logic.ModifySegmentByLabelmap(self._segmentation, segment_id, modifier, mode, False, False)
 
-    def remove(self, segment_id: str, to_ras: np.ndarray, box: Box, cells: np.ndarray) -> None:
-        """Take cells from a segment; other segments stay as they are."""
-        self._modify(segment_id, to_ras, box, cells, self._logic.ModificationModeRemove)
+    def remove(self, segment_id: str, box: Box, cells: np.ndarray) -> None:
+        """Take cells from a segment; other segments stay as they are.
 
-    def _modify(self, segment_id: str, to_ras: np.ndarray, box: Box, cells: np.ndarray, mode: int) -> None:
-        if not cells.any():
-            return
-        box, cells = trimmed(box, cells)
-        self._logic.ModifySegmentByLabelmap(
-            self._segmentation, segment_id, image_of(box, to_ras, cells), mode, False, False
-        )
+        Done in place: the logic would give a segment that shares its layer a layer of its own first.
+        """
+        layer = layer_of(self._segmentation, segment_id)
+        if layer is not None and cells.any() and layer.clear(*trimmed(box, cells)):
+            image = self._segmentation.GetBinaryLabelmapInternalRepresentation(segment_id)
+            image.GetPointData().GetScalars().Modified()
+            image.Modified()
 
 
-def image_of(box: Box, to_ras: np.ndarray, cells: np.ndarray | None = None) -> slicer.vtkOrientedImageData:
+def image_of(box: Box, cells: np.ndarray | None, to_ras: np.ndarray) -> slicer.vtkOrientedImageData:
     """Cells [K, J, I] of a box as an oriented image (0 and 1); None gives zeros."""
     image = slicer.vtkOrientedImageData()
     image.SetExtent(*(n for low, high in box for n in (low, high - 1)))

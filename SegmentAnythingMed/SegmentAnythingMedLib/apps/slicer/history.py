@@ -159,7 +159,7 @@ class History:
 
     def undo(self) -> bool:
         """Take the last step back; False when there is none. Closed surfaces are set aside, as by a write."""
-        if not self._done:
+        if not self._done or self._segmentation.GetScene() is None:
             return False
         step = self._done.pop()
         self._undone.append(self._apply(step, reversed(step.writes), backwards=True))
@@ -167,7 +167,7 @@ class History:
 
     def redo(self) -> bool:
         """Do the step again that was taken back last; False when there is none."""
-        if not self._undone:
+        if not self._undone or self._segmentation.GetScene() is None:
             return False
         step = self._undone.pop()
         self._done.append(self._apply(step, iter(step.writes), backwards=False))
@@ -206,7 +206,7 @@ class History:
         if not untouched.all():
             notes.append(f"{int((~untouched).sum())} voxels were changed since and are left as they are.")
         for segment_id, _, taken in plans:
-            editor.remove(segment_id, write.to_ras, write.box, taken & untouched)
+            editor.remove(segment_id, write.box, taken & untouched)
         for segment_id, given, _ in plans:
             editor.add(segment_id, write.to_ras, write.box, given & untouched)
         return notes

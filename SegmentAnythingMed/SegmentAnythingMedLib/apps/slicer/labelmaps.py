@@ -49,6 +49,16 @@ class Layer:
             out[place] = self.labels[inner] == self.value
         return out
 
+    def clear(self, box: Box, cells: np.ndarray) -> bool:
+        """Take cells (bool [K, J, I] of a box) from the segment, in the labelmap itself; False when there were none."""
+        inner, place = self._overlap(box)
+        if inner is None:
+            return False
+        labels = self.labels[inner]
+        mine = cells[place] & (labels == self.value)
+        labels[mine] = 0
+        return bool(mine.any())
+
     def values(self, box: Box) -> np.ndarray:
         """Labels of a box, 0 beyond the layer."""
         out = np.zeros(tuple(high - low for low, high in box[::-1]), dtype=self.labels.dtype)

@@ -35,6 +35,7 @@ from .prompt_nodes import (
     SCRIBBLE,
     SCRIBBLE_NEGATIVE,
     STOP,
+    VOLUME_REFERENCE,
     orphans,
     prompt_node,
     prompt_nodes,
@@ -88,7 +89,8 @@ def collect(
     """The prompts of a segment as the library wants them.
 
     Points that are not placed yet (the one that follows the mouse) or undefined are left out. Points outside the
-    volume, empty or oblique boxes and prompts made on another volume are left out with a note.
+    volume, empty and oblique boxes are left out with a note. Prompts that were made on another volume are used where
+    they are in space, with a note.
 
     Args:
         segmentation: in a scene.
@@ -106,6 +108,7 @@ def collect(
         for node in nodes:
             if role_of(node) == role:
                 reader.add(node, role)
+                reader.remark_volume(node)
     return Collected(reader.prompts, tuple(reader.notes), tuple(sorted(reader.slices)), reader.fingerprint())
 
 
@@ -159,6 +162,12 @@ class _Reader:
             self._add_scribble(node, 1 if role == SCRIBBLE else 0)
         else:
             self._add_points(node, role)
+
+    def remark_volume(self, node: slicer.vtkMRMLMarkupsNode) -> None:
+        """Tell when a prompt was made on another volume."""
+        made_on = node.GetNodeReference(VOLUME_REFERENCE)
+        if made_on is not None and made_on is not self.node and len(_defined_points(node)):
+            self.notes.append(f"{node.GetName()} was placed on {made_on.GetName()}; its place in space is used here.")
 
     def fingerprint(self) -> str:
         form = prompts_to_json(VolumePrompts({"object": self.prompts}))

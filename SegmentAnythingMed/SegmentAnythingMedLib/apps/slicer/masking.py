@@ -19,8 +19,6 @@ from .geometry import dimensions
 from .labelmaps import Box, layer_of, map_between
 
 _EDITOR_TAG = "SegmentEditor"
-_OVERWRITE_NONE = slicer.vtkMRMLSegmentEditorNode.OverwriteNone
-_OVERWRITE_VISIBLE = slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments
 _EVERYWHERE = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
 
 
@@ -33,14 +31,14 @@ class EditRules:
         mask_segment_id: for the mode that allows one segment only.
         intensity: (lowest, highest) editable intensity, both included, or None.
         source: the volume whose intensities count, or None.
-        overwrite: ``vtkMRMLSegmentEditorNode.Overwrite...``.
+        overwrite: ``vtkMRMLSegmentEditorNode.Overwrite...``; None is the same as ``OverwriteNone``.
     """
 
     mask_mode: int = _EVERYWHERE
     mask_segment_id: str = ""
     intensity: tuple[float, float] | None = None
     source: slicer.vtkMRMLScalarVolumeNode | None = None
-    overwrite: int = _OVERWRITE_NONE
+    overwrite: int | None = None
 
     @classmethod
     def of(
@@ -72,7 +70,7 @@ class EditRules:
         allowed = None
         if self.mask_mode != _EVERYWHERE:
             forbidden = slicer.vtkOrientedImageData()
-            reference = image_of(box, to_ras)
+            reference = image_of(box, None, to_ras)
             segmentation.GenerateEditMask(forbidden, self.mask_mode, reference, segment_id, self.mask_segment_id)
             shape = tuple(high - low for low, high in box[::-1])
             allowed = vtk_to_numpy(forbidden.GetPointData().GetScalars()).reshape(shape) == 0
@@ -90,11 +88,13 @@ class EditRules:
         return [other for other in self._in_reach(segmentation, segment_id) if completed(segmentation, other)]
 
     def _in_reach(self, segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> list[str]:
-        if self.overwrite == _OVERWRITE_NONE:
+        # not at file scope: the class comes with a module of Slicer that may be loaded after this file
+        modes = slicer.vtkMRMLSegmentEditorNode
+        if self.overwrite in (None, modes.OverwriteNone):
             return []
         ids = [other for other in segmentation.GetSegmentation().GetSegmentIDs() if other != segment_id]
         display = segmentation.GetDisplayNode()
-        if self.overwrite == _OVERWRITE_VISIBLE and display is not None:
+        if self.overwrite == modes.OverwriteVisibleSegments and display is not None:
             ids = [other for other in ids if display.GetSegmentVisibility(other)]
         return ids
 
@@ -116,16 +116,26 @@ def completed(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> 
     return segment is not None and logic.GetSegmentStatus(segment) == logic.Completed
 
 
+def on_other_grids(segmentation: slicer.vtkMRMLSegmentationNode, ids: list[str], to_ras: np.ndarray) -> list[str]:
+    """Those of some segments that have voxels on another grid than ``to_ras``; they are never overwritten."""
+    layers = {other: layer_of(segmentation, other) for other in ids}
+    return [n for n, layer in layers.items() if layer is not None and not _same_grid(layer.to_ras, to_ras)]
+
+
+def _same_grid(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.allclose(one, other, atol=1e-4)
+
+
 def reads_from(segmentation: slicer.vtkMRMLSegmentationNode, ids: list[str], to_ras: np.ndarray, box: Box) -> dict:
     """Segments of ``ids`` that have cells in a box of a grid: id -> bool [K, J, I].
 
-    Segments on another grid are left out: the editor's logic does not touch them either.
+    Segments on another grid are left out; see :func:`on_other_grids`.
     """
     labels: dict[int, tuple[np.ndarray, set[int]]] = {}
     found = {}
     for other in ids:
         layer = layer_of(segmentation, other)
-        if layer is None or not np.allclose(layer.to_ras, to_ras, atol=1e-4):
+        if layer is None or not _same_grid(layer.to_ras, to_ras):
             continue
         key = layer.labels.__array_interface__["data"][0]
         if key not in labels:

@@ -15,7 +15,8 @@ from .geometry import dimensions, own_ijk_to_ras
 
 SHEAR_TOLERANCE = 1e-2
 """Largest cosine between two voxel axes (0.6 degrees); segmentations of the scene know perpendicular axes only."""
-_DICOM_MODALITY = "DICOM.Modality"
+_MODALITY_ATTRIBUTE = "DICOM.Modality"
+_HOUNSFIELD_CODES = ("[hnsf'U]", "hnsf'U")  # UCUM, as the DICOM import writes it
 
 
 def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
@@ -27,7 +28,8 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
 
     Returns:
         A volume whose voxels are a read-only view of the node's own array [K, J, I], and whose affine ends in LPS. The
-        view is good until the node gets another image; compare :func:`volume_revision`.
+        view is good until the node gets another image; compare :func:`volume_revision`. Modality, Hounsfield units and
+        the header's window are known for what was imported from DICOM. It has no name: names may be a patient's.
 
     Raises:
         InputError: ``volume.missing``, ``volume.empty``, ``volume.components`` (vectors, colours, tensors),
@@ -59,7 +61,8 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
             "or Resample Scalar Volume module).",
         )
     voxels = vtk_to_numpy(scalars).reshape(size[::-1])
-    return Volume(voxels, affine, modality=_modality(node), name="")
+    modality = _modality(node)
+    return Volume(voxels, affine, modality, _header_window(node), is_hu=_is_hu(node, modality))
 
 
 def volume_revision(node: slicer.vtkMRMLVolumeNode) -> str:
@@ -89,5 +92,25 @@ def id_of(thing: vtk.vtkObject | None) -> str:
 
 
 def _modality(node: slicer.vtkMRMLVolumeNode) -> str | None:
-    modality = node.GetAttribute(_DICOM_MODALITY)
-    return modality.strip().upper()[:16] or None if modality else None
+    """DICOM modality: of the series in the subject hierarchy (DICOM import), or of the node itself."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    found = hierarchy.GetItemAttribute(item, _MODALITY_ATTRIBUTE) if item else ""
+    return (found or node.GetAttribute(_MODALITY_ATTRIBUTE) or "").strip().upper()[:16] or None
+
+
+def _is_hu(node: slicer.vtkMRMLVolumeNode, modality: str | None) -> bool | None:
+    units = node.GetVoxelValueUnits()
+    if units is not None and units.GetCodeValue() in _HOUNSFIELD_CODES:
+        return True
+    return None if modality in (None, "CT") else False
+
+
+def _header_window(node: slicer.vtkMRMLVolumeNode) -> tuple[float, float] | None:
+    """(level, width) of the header's first window, which the DICOM import keeps; not what the user sees now."""
+    display = node.GetDisplayNode()
+    if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode"):
+        return None
+    if not display.GetNumberOfWindowLevelPresets() or display.GetWindowPreset(0) <= 0:
+        return None
+    return float(display.GetLevelPreset(0)), float(display.GetWindowPreset(0))

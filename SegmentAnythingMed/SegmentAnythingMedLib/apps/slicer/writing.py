@@ -16,7 +16,7 @@ from ...space.planes import AXES
 from .editing import CellEditor, derived_aside, restore_derived, set_derived_aside
 from .history import History, Write
 from .labelmaps import GridMap, Layer, grid_of, layer_of, map_between, reference_grid
-from .masking import EditRules, completed, reads_from
+from .masking import EditRules, completed, on_other_grids, reads_from
 from .painted import not_painted, painted_slices, remember, written_here
 from .prompt_nodes import segment_of, tag_of
 from .provenance import TAG
@@ -122,11 +122,10 @@ class SegmentWriter:
         if self.volume is None or self.volume.GetScene() is None:
             raise InputError("volume.missing", "Expected the volume in the scene; it is not there any more.")
         if completed(self.segmentation, segment_id):
-            name = segment_of(self.segmentation, segment_id).GetName()
             raise InputError(
                 "segment.completed",
-                f"Expected a segment that is still worked on; {name} has the status Completed. Set its status to "
-                "In progress to change it.",
+                f"Expected a segment that is still worked on; {self._name(segment_id)} has the status Completed. Set "
+                "its status to In progress to change it.",
             )
         return layer, map_between(self.volume, self.segmentation, grid_of(self.segmentation, segment_id))
 
@@ -143,6 +142,8 @@ class SegmentWriter:
             for other, cells in reads_from(self.segmentation, losers, grid.to_ras, region.box).items()
             if (cells & add).any()
         }
+        elsewhere = on_other_grids(self.segmentation, losers, grid.to_ras)
+        notes += tuple(f"{self._name(n)} lies on another grid of voxels and is not overwritten." for n in elsewhere)
         before[segment_id] = region.now
         for other in before:
             tags[other, TAG] = tag_of(segment_of(self.segmentation, other), TAG)
@@ -150,7 +151,7 @@ class SegmentWriter:
         pen = CellEditor(self.segmentation)
         with not_painted(self.segmentation, [other for other in before if other != segment_id]):
             for other, cells in before.items():
-                pen.remove(other, grid.to_ras, region.box, remove if other == segment_id else cells & add)
+                pen.remove(other, region.box, remove if other == segment_id else cells & add)
             pen.add(segment_id, grid.to_ras, region.box, add)
         after = {other: _read(self.segmentation, other, region) for other in before}
         notes += _about_losers(self.segmentation, segment_id, before, after)
@@ -162,6 +163,9 @@ class SegmentWriter:
         return WriteResult(
             result.slices_written, result.slices_protected, changed, region.bounds, (*result.notes, *notes)
         )
+
+    def _name(self, segment_id: str) -> str:
+        return segment_of(self.segmentation, segment_id).GetName()
 
     def _adopt_grid(self) -> None:
         """A segmentation without a reference geometry takes that of the volume, as the Segment Editor does."""
