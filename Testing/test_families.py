@@ -45,7 +45,7 @@ def tiny_vit(kernel: int) -> dict[str, torch.Tensor]:
 
 
 FOREIGN = {
-    "transformers": ({"vision_encoder.layers.0.x": torch.ones(1)}, "transformers library"),
+    "transformers": ({"vision_encoder.backbone.x": torch.ones(1)}, "transformers library"),
     "SAM 2 of no known size": (sam2(width=50), "SAM 2 of a size that was never published"),
     "SAM-Med3D": ({"image_encoder.patch_embed.proj.weight": torch.ones(2, 1, 2, 2, 2)}, "SAM-Med3D"),
     "MA-SAM": ({"q_FacTs_000.weight": torch.ones(1)}, "MA-SAM"),

@@ -1,4 +1,4 @@
-"""A user's walk with a checkpoint of every family: import the published layout, segment the sample CT, read the report."""
+"""A user's walk with every family: import a file in the published layout, segment the sample CT, read the report."""
 
 from __future__ import annotations
 

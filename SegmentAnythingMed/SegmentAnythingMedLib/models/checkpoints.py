@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import ModelError
+from .transformers_layout import is_transformers, to_sam_names
 from .weight_files import file_sha256, read_sidecar, sniff
 
 SAFE_TORCH = (2, 10)
@@ -83,11 +84,15 @@ def unwrap(content: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[st
     """(parameters of the model, parameters of a decoder beside it) of what training scripts save.
 
     Takes the first of ``model``, ``state_dict``, ``model_state``, ``model_state_dict`` that is there, then removes
-    ``module.``, ``sam.`` and ``_orig_mod.`` where every name begins with it.
+    ``module.``, ``sam.`` and ``_orig_mod.`` where every name begins with it. Names that the ``transformers`` library
+    gives to a SAM become SAM's own.
     """
     inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), content)
     decoder = content.get("decoder_state")
-    return _strip(_tensors(inner)), _tensors(decoder) if isinstance(decoder, Mapping) else {}
+    tensors = _strip(_tensors(inner))
+    if is_transformers(tensors):
+        tensors = to_sam_names(tensors)
+    return tensors, _tensors(decoder) if isinstance(decoder, Mapping) else {}
 
 
 def load_strictly(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], file_name: str) -> None:

@@ -101,7 +101,7 @@ def foreign_layout(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 
 _FOREIGN: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("a SAM in the layout of the transformers library", ("vision_encoder.",)),
+    ("a network in a layout of the transformers library", ("vision_encoder.",)),
     ("the adapters of MA-SAM without the network they belong to", ("q_FacTs_000",)),
     ("SegmentAnyBone", ("attention_fusion.gate",)),
     ("Slide-SAM", ("mask_decoder.output_upscaling2.",)),
