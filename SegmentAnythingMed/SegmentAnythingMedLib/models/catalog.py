@@ -35,8 +35,8 @@ def load_model(
         name_or_path: a name of :func:`list_models`, or the path of a checkpoint file of the SAM family or of the
             built-in network (a result of ``scripts/train_default_model.py``).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        family: how images are to be prepared (``sam``, ``medsam``, ``medicosam``); None to find out from the sidecar
-            ``<checkpoint>.json``, the file's hash, its name and its tensors.
+        family: key of :data:`~SegmentAnythingMedLib.models.families.FAMILIES`, which decides how images are prepared;
+            None to find out from the file's hash, the sidecar ``<checkpoint>.json``, the tensors and the name.
         precision: see :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`; the built-in model ignores it.
 
     Raises:
