@@ -13,7 +13,7 @@ import pytest
 from SegmentAnythingMedLib.apps import cli
 from SegmentAnythingMedLib.errors import DeviceError
 from SegmentAnythingMedLib.files.images import save_mask, save_volume
-from SegmentAnythingMedLib.models import catalog
+from SegmentAnythingMedLib.models import catalog, entries
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
 from stub_model import StubModel, save_balls, two_balls
@@ -163,10 +163,10 @@ def stub_for_known_names(monkeypatch) -> None:
     """The built-in model is replaced; every other name goes the real way."""
     real = catalog.load_model
 
-    def load(name="built-in", device="auto"):
+    def load(name="built-in", device="auto", family=None):
         if name == "built-in" and device == "auto":
             return StubModel()
-        return real(name, device)
+        return real(name, device, family)
 
     monkeypatch.setattr(catalog, "load_model", load)
 
@@ -174,7 +174,7 @@ def stub_for_known_names(monkeypatch) -> None:
 @pytest.mark.parametrize(("line", "code", "words"), CASES, ids=[f"{n}-{case[1]}" for n, case in enumerate(CASES)])
 def test_bad_input(prepared, monkeypatch, capsys, line, code, words):
     monkeypatch.chdir(prepared)
-    monkeypatch.setenv(catalog.FOLDER_VARIABLE, str(prepared / "models"))
+    monkeypatch.setenv(entries.FOLDER_VARIABLE, str(prepared / "models"))
     stub_for_known_names(monkeypatch)
     before = snapshot(prepared)
     exit_code = cli.main(line.split())

@@ -27,7 +27,7 @@ ALL = ("--output", "m.nii.gz", "--report", "r.json", "--figure", "f.png")
 @pytest.fixture
 def model(monkeypatch) -> StubModel:
     stub = StubModel()
-    monkeypatch.setattr(catalog, "load_model", lambda name="built-in", device="auto": stub)
+    monkeypatch.setattr(catalog, "load_model", lambda name="built-in", device="auto", family=None: stub)
     return stub
 
 
