@@ -125,6 +125,23 @@ def test_80_nodes_removed_as_the_scene_tells(running):
     assert (bench.of("error"), bench.of("slice_result"), bench.of("propagated")) == ([], [], [])
 
 
+def test_80_a_removed_image_is_let_go_of(bench):
+    import slicer
+
+    bench.prompt()
+    bench.propagate()
+    node, controller = bench.phantom.node, bench.controller
+    assert controller.host._sessions
+    slicer.mrmlScene.RemoveNode(node)
+    controller.node_removed(node)
+    bench.finish()
+    assert not controller.host._sessions
+    assert not controller.host._propagations
+    assert not controller.scribe._states
+    assert controller.volume is None
+    assert bench.of("error") == []
+
+
 def test_81_segment_renamed_and_moved_mid_run(running):
     bench, gate = running
     segmentation = bench.segmentation.GetSegmentation()

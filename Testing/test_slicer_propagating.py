@@ -201,6 +201,19 @@ class TestWhileItRuns:
         for k in (bench.middle + 1, bench.middle - 1):
             assert np.array_equal(bench.mask()[k], painted[k])
 
+    def test_a_segment_set_to_completed_is_refused_once_and_ends_it(self, bench):
+        import slicer
+
+        bench.prompt()
+        before = bench.mask()
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        logic.SetSegmentStatus(bench.segmentation.GetSegmentation().GetSegment(bench.segment_id), logic.Completed)
+        bench.model.before_decode = lambda count: time.sleep(0.01)
+        bench.propagate()
+        assert [error.code for error in bench.of("error")] == ["segment.completed"]
+        assert np.array_equal(bench.mask(), before)
+        assert bench.of("propagated") == []
+
 
 class TestPainted:
     def test_painted_slices_are_seeds_and_stay(self, bench):

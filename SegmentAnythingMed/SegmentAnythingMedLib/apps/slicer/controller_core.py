@@ -137,6 +137,8 @@ class ControllerCore:
         if node is self.segmentation:
             self.segmentation, self.segment_id = None, ""
         self.scribe.forget(node)
+        if self.board.started and node.IsA("vtkMRMLVolumeNode") and node.GetID():
+            self.board.start(Task(self, self.host.forget_volume, f"{node.GetID()}:"))
 
     def close(self, timeout: float = 5.0) -> bool:
         """The module or the application ends; True when the worker has ended too."""

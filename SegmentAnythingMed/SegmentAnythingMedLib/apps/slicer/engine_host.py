@@ -166,11 +166,18 @@ class EngineHost:
         """Let go of images and results (the scene was closed); the model stays open."""
         for session in self._sessions.values():
             session.close()
-        self._sessions.clear()
-        self._mappings.clear()
-        self._hashes.clear()
-        self._propagations.clear()
+        for kept in (self._sessions, self._mappings, self._hashes, self._propagations):
+            kept.clear()
         self._free()
+
+    def forget_volume(self, revisions_from: str, job: Job | None = None) -> None:
+        """Let go of the images whose revision begins so (a volume was removed); features stay in the bounded cache."""
+        for key in [key for key in self._sessions if key[0].startswith(revisions_from)]:
+            session = self._sessions.pop(key)
+            for result in [result for result in self._propagations if result[0] == session.key]:
+                del self._propagations[result]
+            self._hashes.pop(session.key, None)
+            session.close()
 
     @property
     def model(self) -> Any:

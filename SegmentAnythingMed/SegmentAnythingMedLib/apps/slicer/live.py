@@ -51,7 +51,8 @@ class LiveTask(Task):
         if controller.refuse(target, "The mask of the prompted slice was not written"):
             return
         if prompts_of(target) != target.fingerprint:
-            return  # a newer answer is on its way; nothing is lost
+            self._ask_again()
+            return
         state = controller.scribe.state(target)
         empty = np.zeros(result.shape, dtype=bool)
         masks = {index: result.masks.get(index, empty) for index in result.records}
@@ -62,6 +63,13 @@ class LiveTask(Task):
         self._write(masks, dict(marks), result)
         newest = max(result.records, default=None, key=lambda n: (n in result.masks, n))
         self._offer(newest, result)
+
+    def _ask_again(self) -> None:
+        """The prompts have changed since: the newer ones are answered instead, or it is said that they are not."""
+        if self.controller.live:
+            self.controller.prompts_changed()
+        else:
+            self.controller.listeners.tell("dropped", "The mask was not written: the prompts have changed since.")
 
     def failed(self, error: SegmentAnythingMedError) -> None:
         """Prompts that mean nothing yet take their masks away; everything else is told."""

@@ -123,6 +123,7 @@ class PropagationTask(Task):
             course = self.courses[key]
             if self._wanted(course):
                 self._write(course, masks)
+            if not course.dropped:
                 self.controller.scribe.state(course.target).records.update(_shown(course, course.found))
                 self.controller.changed(course.target)
         if all(course.dropped for course in self.courses.values()):
@@ -165,10 +166,16 @@ class PropagationTask(Task):
         return not course.dropped
 
     def _write(self, course: Course, masks: dict[int, np.ndarray]) -> None:
+        """Hand masks to the writer; what it refuses once (a segment set to Completed), it would refuse again."""
         controller, target = self.controller, course.target
-        written = controller.scribe.write(
-            target, masks, overwrite_painted=controller.overwrite_painted, join=target.segmentation in self._joined
-        )
+        try:
+            written = controller.scribe.write(
+                target, masks, overwrite_painted=controller.overwrite_painted, join=target.segmentation in self._joined
+            )
+        except SegmentAnythingMedError as error:
+            course.dropped = "the segment cannot be written to"
+            controller.listeners.tell("error", error)
+            return
         if written.voxels_changed:
             self._joined.add(target.segmentation)
         course.written.update(masks)
@@ -190,6 +197,8 @@ class PropagationTask(Task):
             state.records = {n: record for n, record in state.records.items() if not low <= n <= high}
         if masks:
             self._write(course, masks)
+        if course.dropped:
+            return
         state.records.update(_shown(course, propagation.records))
         state.marks.update({n: mark for n, mark in course.marks.items() if n in propagation.records})
         course.found = dict(propagation.records)

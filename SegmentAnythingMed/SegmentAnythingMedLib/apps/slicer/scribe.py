@@ -62,15 +62,15 @@ class Scribe:
         """What a reject goes back to."""
         return self._before.setdefault((target.segmentation, target.segment_id, target.volume), Before())
 
-    def forget(self, segmentation: Any = None) -> None:
-        """Let go of a segmentation that was removed, or (None) of all."""
-        if segmentation is None:
+    def forget(self, node: Any = None) -> None:
+        """Let go of a segmentation or volume that was removed, or (None) of all."""
+        if node is None:
             for kept in (self._histories, self._states, self._before):
                 kept.clear()
             return
-        self._histories.pop(segmentation, None)
+        self._histories.pop(node, None)
         for kept in (self._states, self._before):
-            for key in [key for key in kept if key[0] is segmentation]:
+            for key in [key for key in kept if node in key]:
                 del kept[key]
 
     def write(
