@@ -13,50 +13,14 @@ from SegmentAnythingMedLib.apps.slicer import geometry
 from SegmentAnythingMedLib.apps.slicer.volumes import volume_from_node, volume_revision
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.space.planes import AXES
+from slicer_reference import bend, put_under, random_affine
 
 pytestmark = pytest.mark.usefixtures("slicer_host")
 SIZE = (14, 18, 22)  # K, J, I
 
 
-def random_affine(seed: int) -> np.ndarray:
-    """Oblique, anisotropic, and left-handed for odd seeds."""
-    rng = np.random.default_rng(seed)
-    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    if (np.linalg.det(rotation) > 0) == bool(seed % 2):
-        rotation[:, 0] *= -1
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation @ np.diag(rng.uniform(0.3, 5, 3))
-    matrix[:3, 3] = rng.uniform(-300, 300, 3)
-    return matrix
-
-
 def add_volume(matrix: np.ndarray, shape: tuple[int, int, int] = SIZE, dtype: type = np.int16):
     return slicer.util.addVolumeFromArray(np.zeros(shape, dtype), ijkToRAS=matrix, name="scan")
-
-
-def put_under(node, *matrices: np.ndarray) -> None:
-    """Parent transforms, the innermost first."""
-    child = node
-    for matrix in matrices:
-        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-        slicer.util.updateTransformMatrixFromArray(transform, matrix)
-        child.SetAndObserveTransformNodeID(transform.GetID())
-        child = transform
-
-
-def bend(node) -> None:
-    """A parent transform that is not linear."""
-    spline = vtk.vtkThinPlateSplineTransform()
-    source, target = vtk.vtkPoints(), vtk.vtkPoints()
-    for point in np.random.default_rng(0).uniform(-50, 50, (8, 3)):
-        source.InsertNextPoint(point)
-        target.InsertNextPoint(point + np.sin(point / 10) * 5)
-    spline.SetSourceLandmarks(source)
-    spline.SetTargetLandmarks(target)
-    spline.SetBasisToR()
-    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bent")
-    transform.SetAndObserveTransformToParent(spline)
-    node.SetAndObserveTransformNodeID(transform.GetID())
 
 
 def worlds_by_vtk(node, ijk: np.ndarray) -> np.ndarray:

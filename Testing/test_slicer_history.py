@@ -12,7 +12,7 @@ import vtk
 from SegmentAnythingMedLib.apps.slicer.history import History
 from SegmentAnythingMedLib.apps.slicer.painted import painted_slices
 from SegmentAnythingMedLib.apps.slicer.writing import SegmentWriter, read_segment
-from test_slicer_writing import EDITOR, block, editor_of, get, planes, put, same, snapshot
+from slicer_reference import EDITOR, block, editor_of, get, planes, put, same, snapshot
 from vtk.util.numpy_support import vtk_to_numpy
 
 pytestmark = pytest.mark.usefixtures("slicer_host")
@@ -152,6 +152,25 @@ def test_the_segment_editors_own_undo_and_this_one_do_not_spoil_each_other(desk)
     assert np.array_equal(after[first], seen[1][first])
     assert np.array_equal(after[second][5:8], phantom.mask[5:8])
     check_layers(segmentation)
+
+
+def test_the_editors_undo_and_redo_carry_our_write_along(desk):
+    phantom, segmentation, first, second, writer, history = desk
+    editors = make_editors_history(segmentation)
+    editors.SaveState()
+    stroke = block((24, 80, 96), (3, 4), (2, 9), (2, 9))
+    put(segmentation, first, phantom.node, stroke)
+    writer.write(second, {12: phantom.mask[12]}, "k")
+    after = snapshot(segmentation, phantom.node)
+    editors.RestorePreviousState()  # a state from before both: the write is gone as well...
+    assert not any(mask.any() for mask in snapshot(segmentation, phantom.node).values())
+    assert editors.IsRestoreNextStateAvailable()
+    editors.RestoreNextState()  # ...and comes back with the stroke
+    assert same(snapshot(segmentation, phantom.node), after)
+    assert painted_slices(segmentation, second, phantom.node, "k") == set()
+    assert history.undo()
+    assert np.array_equal(read_segment(segmentation, first, phantom.node), stroke)
+    assert not read_segment(segmentation, second, phantom.node).any()
 
 
 def test_any_order_of_both_undos_leaves_whole_segments(desk):

@@ -11,7 +11,7 @@ import slicer
 from SegmentAnythingMedLib.apps.slicer import provenance
 from SegmentAnythingMedLib.apps.slicer.painted import painted_slices, slice_hash
 from SegmentAnythingMedLib.apps.slicer.writing import SegmentWriter, read_segment
-from test_slicer_writing import EDITOR, block, editor_of, get, other_grid, planes, put
+from slicer_reference import EDITOR, block, editor_of, get, other_grid, planes, put
 
 pytestmark = pytest.mark.usefixtures("slicer_host")
 SHAPE = (24, 80, 96)

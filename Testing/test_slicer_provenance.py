@@ -19,7 +19,7 @@ from SegmentAnythingMedLib.apps.slicer.writing import SegmentWriter
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.prompts.volume_prompts import BoxPrompt, MaskPrompt, PointPrompt, ScribblePrompt, StopMark
 from SegmentAnythingMedLib.propagation.records import SliceRecord
-from test_slicer_writing import planes
+from slicer_reference import planes
 
 pytestmark = pytest.mark.usefixtures("slicer_host")
 MODEL = {

@@ -1,4 +1,4 @@
-"""Masks into segments: only what is asked for, after the editor's rules, without harm to anything else."""
+"""Masks into segments: only what is asked for, without harm to anything else."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from SegmentAnythingMedLib.apps.slicer import editing, labelmaps
 from SegmentAnythingMedLib.apps.slicer.history import History
 from SegmentAnythingMedLib.apps.slicer.writing import SegmentWriter, read_segment, read_slice
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.space.planes import AXES
-from test_slicer_geometry import bend, put_under, random_affine
+from slicer_reference import (
+    EDITOR,
+    KINDS,
+    bend,
+    block,
+    editor_of,
+    get,
+    planes,
+    put,
+    same,
+    snapshot,
+)
 
 pytestmark = pytest.mark.usefixtures("slicer_host")
-KINDS = ["straight", "oblique", "left_handed", "permuted", "transformed", "oblique_transformed"]
-SEGMENTATION = slicer.vtkMRMLSegmentationNode
-EDITOR = slicer.vtkMRMLSegmentEditorNode
 SURFACE = "Closed surface"
 
 
@@ -28,50 +35,6 @@ def scene(make_volume, make_segmentation):
     phantom = make_volume("oblique_transformed")
     segmentation, segment_id = make_segmentation(phantom.node)
     return phantom, segmentation, segment_id
-
-
-def put(segmentation, segment_id, volume, mask) -> None:
-    """Slicer's own way to set a whole segment."""
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), segmentation, segment_id, volume)
-
-
-def get(segmentation, segment_id, volume) -> np.ndarray:
-    """Slicer's own way to read one."""
-    return slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume) > 0
-
-
-def block(shape, *ranges) -> np.ndarray:
-    mask = np.zeros(shape, dtype=bool)
-    mask[tuple(slice(*pair) for pair in ranges)] = True
-    return mask
-
-
-def planes(mask, axis, indices):
-    return {int(n): np.take(mask, n, axis=AXES.index(axis)) for n in indices}
-
-
-def dice(a, b) -> float:
-    return 2 * np.count_nonzero(a & b) / max(np.count_nonzero(a) + np.count_nonzero(b), 1)
-
-
-def snapshot(segmentation, volume):
-    content = segmentation.GetSegmentation()
-    return {n: read_segment(segmentation, n, volume) for n in content.GetSegmentIDs()}
-
-
-def same(one, other) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(one[n], other[n]) for n in one)
-
-
-def editor_of(segmentation, **settings):
-    """The parameter node of the Segment Editor module, as visiting the module makes it."""
-    node = EDITOR()
-    node.SetSingletonTag("SegmentEditor")
-    node = slicer.mrmlScene.AddNode(node)
-    node.SetAndObserveSegmentationNode(segmentation)
-    for name, value in settings.items():
-        getattr(node, f"Set{name}")(value)
-    return node
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,20 +63,6 @@ def test_exactly_the_given_slices_are_set(make_volume, make_segmentation, kind, 
     changed = np.argwhere(expected != before)
     low, high = changed.min(axis=0)[::-1], changed.max(axis=0)[::-1] + 1
     assert result.bounds == tuple((int(a), int(b)) for a, b in zip(low, high, strict=True))
-
-
-@pytest.mark.parametrize("together", [False, True])
-def test_only_one_of_segmentation_and_scan_is_moved(make_volume, make_segmentation, together):
-    phantom = make_volume("oblique")
-    segmentation, segment_id = make_segmentation(phantom.node)
-    shift = np.eye(4)
-    shift[:3, 3] = phantom.ijk_to_world[:3, :3] @ [3, -2, 1]  # whole voxels: the same grid in the world, moved
-    put_under(segmentation, shift)
-    if together:
-        phantom.node.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
-    SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
-    assert np.array_equal(read_slice(segmentation, segment_id, phantom.node, "k", 12), phantom.mask[12])
-    assert np.array_equal(get(segmentation, segment_id, phantom.node)[12], phantom.mask[12])
 
 
 def test_a_random_history_of_writes_on_shared_layers(make_volume, make_segmentation):
@@ -169,185 +118,6 @@ def test_a_random_history_of_writes_on_shared_layers(make_volume, make_segmentat
     while history.redo():
         assert history.notes == ()
     assert same(snapshot(segmentation, phantom.node), model)
-
-
-def test_segmenting_b_does_not_touch_the_finished_a(scene, make_segmentation):
-    """Forum: a new segment erased parts of its finished neighbour, and undo did not bring them back."""
-    phantom, segmentation, a = scene
-    _, b = make_segmentation(phantom.node, "b", segmentation)
-    finished = block(phantom.mask.shape, (4, 20), (20, 50), (20, 60))
-    put(segmentation, a, phantom.node, finished)
-    history = History(segmentation)
-    writer = SegmentWriter(segmentation, phantom.node, history)
-    result = writer.write(b, planes(phantom.mask, "k", range(6, 18)), "k")
-    assert np.array_equal(get(segmentation, a, phantom.node), finished)
-    assert np.array_equal(get(segmentation, b, phantom.node)[6:18], phantom.mask[6:18])
-    assert result.notes == ()
-
-    history.undo()
-    editor_of(segmentation, OverwriteMode=EDITOR.OverwriteAllSegments)  # now the user wants it
-    result = writer.write(b, planes(phantom.mask, "k", range(6, 18)), "k")
-    lost = finished & phantom.mask & block(finished.shape, (6, 18), (0, 99), (0, 99))
-    assert np.array_equal(get(segmentation, a, phantom.node), finished & ~lost)
-    assert result.notes == (
-        f"organ lost {np.count_nonzero(lost)} voxels: the Segment Editor is set to overwrite other segments.",
-    )
-    history.undo()
-    assert np.array_equal(get(segmentation, a, phantom.node), finished)
-    assert not get(segmentation, b, phantom.node).any()
-
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    logic.SetSegmentStatus(segmentation.GetSegmentation().GetSegment(a), logic.Completed)
-    result = writer.write(b, planes(phantom.mask, "k", range(6, 18)), "k")
-    assert np.array_equal(get(segmentation, a, phantom.node), finished)
-    assert not (get(segmentation, b, phantom.node) & finished).any()
-    assert result.notes == (f"{np.count_nonzero(lost)} voxels stay with organ, which has the status Completed.",)
-
-
-def test_overwriting_a_neighbour_keeps_the_layer_that_they_share(scene, make_segmentation):
-    phantom, segmentation, first = scene
-    ids = [first] + [make_segmentation(phantom.node, f"s{n}", segmentation)[1] for n in range(5)]
-    shape = phantom.mask.shape
-    for place, n in enumerate(ids):
-        put(segmentation, n, phantom.node, block(shape, (0, 24), (12 * place, 12 * place + 12), (0, 96)))
-    content = segmentation.GetSegmentation()
-    content.CollapseBinaryLabelmaps(False)
-    editor_of(segmentation, OverwriteMode=EDITOR.OverwriteAllSegments)
-    before = snapshot(segmentation, phantom.node)
-    history = History(segmentation)
-    SegmentWriter(segmentation, phantom.node, history).write(
-        first, planes(phantom.mask, "k", range(6, 18)), "k", overwrite_painted=True
-    )
-    assert content.GetNumberOfLayers() == 1
-    assert np.array_equal(get(segmentation, first, phantom.node)[6:18], phantom.mask[6:18])
-    history.undo()
-    assert content.GetNumberOfLayers() == 1
-    assert same(snapshot(segmentation, phantom.node), before)
-
-
-def test_a_segment_on_another_grid_is_not_overwritten_and_that_is_said(scene):
-    phantom, segmentation, segment_id = scene
-    finer = labelmaps.reference_grid(segmentation) @ np.diag([0.5, 0.5, 1, 1])
-    image = editing.image_of(((40, 120), (40, 120), (0, 24)), np.ones((24, 80, 80), bool), finer)
-    strange = segmentation.AddSegmentFromBinaryLabelmapRepresentation(image, "strange")
-    before = read_segment(segmentation, strange, phantom.node)
-    editor_of(segmentation, OverwriteMode=EDITOR.OverwriteAllSegments)
-    result = SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
-    assert result.notes == ("strange lies on another grid of voxels and is not overwritten.",)
-    assert np.array_equal(read_segment(segmentation, strange, phantom.node), before)
-    assert np.array_equal(read_slice(segmentation, segment_id, phantom.node, "k", 12), phantom.mask[12])
-
-
-def test_a_completed_segment_is_not_written(scene):
-    phantom, segmentation, segment_id = scene
-    put(segmentation, segment_id, phantom.node, phantom.mask)
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    logic.SetSegmentStatus(segment, logic.Completed)
-    writer = SegmentWriter(segmentation, phantom.node)
-    with pytest.raises(InputError, match=r"status Completed\. Set its status to In progress") as refused:
-        writer.write(segment_id, {12: ~phantom.mask[12]}, "k", overwrite_painted=True)
-    assert refused.value.code == "segment.completed"
-    assert np.array_equal(get(segmentation, segment_id, phantom.node), phantom.mask)
-    logic.SetSegmentStatus(segment, logic.InProgress)
-    assert writer.write(segment_id, {12: ~phantom.mask[12]}, "k", overwrite_painted=True).voxels_changed
-
-
-MODES = [
-    "EditAllowedEverywhere",
-    "EditAllowedInsideAllSegments",
-    "EditAllowedInsideVisibleSegments",
-    "EditAllowedOutsideAllSegments",
-    "EditAllowedOutsideVisibleSegments",
-    "EditAllowedInsideSingleSegment",
-]
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("intensity", [None, (-500, 100)])
-def test_masking_is_that_of_the_segment_editor(slicer_host, make_volume, make_segmentation, mode, intensity):
-    """The same modification by the editor's logic, with its own full mask, and by the writer."""
-    phantom = make_volume("oblique_transformed")
-    shape = phantom.mask.shape
-    wanted = block(shape, (6, 18), (15, 65), (15, 75))
-    results = []
-    for ours in (False, True):
-        segmentation, target = make_segmentation(phantom.node, f"target {ours}")
-        _, shown = make_segmentation(phantom.node, "shown", segmentation)
-        _, hidden = make_segmentation(phantom.node, "hidden", segmentation)
-        put(segmentation, shown, phantom.node, block(shape, (0, 24), (0, 80), (10, 40)))
-        put(segmentation, hidden, phantom.node, block(shape, (0, 24), (30, 50), (0, 96)))
-        put(segmentation, target, phantom.node, block(shape, (0, 12), (40, 60), (20, 50)))
-        segmentation.GetDisplayNode().SetSegmentVisibility(hidden, False)
-        settings = {"OverwriteMode": EDITOR.OverwriteNone, "MaskMode": getattr(SEGMENTATION, mode)}
-        node = editor_of(segmentation, **settings, MaskSegmentID=shown)
-        node.SetAndObserveSourceVolumeNode(phantom.node)
-        if intensity is not None:
-            node.SourceVolumeIntensityMaskOn()
-            node.SetSourceVolumeIntensityMaskRange(*intensity)
-        if ours:
-            writer = SegmentWriter(segmentation, phantom.node)
-            result = writer.write(target, planes(wanted, "k", range(6, 18)), "k", overwrite_painted=True)
-            restricted = mode != "EditAllowedEverywhere" or intensity is not None
-            assert bool(result.notes) == restricted
-        else:
-            by_the_editor(slicer_host, segmentation, target, phantom.node, node, wanted, range(6, 18))
-        results.append(snapshot(segmentation, phantom.node))
-        slicer.mrmlScene.RemoveNode(node)
-    theirs, mine = (list(result.values()) for result in results)
-    assert np.array_equal(theirs[0], mine[0])
-    assert np.array_equal(theirs[2], mine[2])
-    if mode != "EditAllowedInsideSingleSegment":  # there the editor gives what it takes away to the mask segment
-        assert np.array_equal(theirs[1], mine[1])
-    if mode != "EditAllowedEverywhere":
-        assert not np.array_equal(mine[0][6:18], wanted[6:18])
-
-
-def test_intensities_may_be_those_of_another_scan(scene):
-    phantom, segmentation, segment_id = scene
-    finer = other_grid(phantom, "finer")
-    slicer.util.arrayFromVolume(finer)[:, :, 90:] = 50
-    editor = editor_of(segmentation, SourceVolumeIntensityMask=True)
-    editor.SetSourceVolumeIntensityMaskRange(40, 60)
-    editor.SetAndObserveSourceVolumeNode(finer)
-    SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
-    expected = phantom.mask[12] & (np.arange(96) >= 45)
-    assert np.array_equal(read_slice(segmentation, segment_id, phantom.node, "k", 12), expected)
-
-
-def by_the_editor(host, segmentation, segment_id, volume, node, wanted, slices) -> None:
-    """Add and remove as the editor's effects do."""
-    logic = slicer.vtkSlicerSegmentEditorLogic()
-    logic.SetMRMLScene(slicer.mrmlScene)
-    logic.SetMRMLApplicationLogic(host.applogic)
-    logic.SetSegmentEditorNode(node)
-    logic.SetSegmentationNode(segmentation)
-    logic.SetSourceVolumeNode(volume)
-    logic.SetCurrentSegmentID(segment_id)
-    now = get(segmentation, segment_id, volume)
-    on = np.zeros_like(wanted)
-    on[list(slices)] = True
-    to_ras = labelmaps.reference_grid(segmentation)
-    for cells, mode in (
-        (now & ~wanted & on, logic.ModificationModeRemove),
-        (wanted & ~now & on, logic.ModificationModeAdd),
-    ):
-        logic.UpdateReferenceGeometryImage()
-        logic.ResetModifierLabelmapToDefault()
-        box = tuple((0, n) for n in wanted.shape[::-1])
-        modifier = logic.GetModifierLabelmap()
-        modifier.DeepCopy(editing.image_of(box, cells, to_ras))
-        logic.UpdateMaskLabelmap()
-        logic.UpdateAlignedSourceVolume()
-        logic.ModifySegmentByLabelmap(segmentation, segment_id, modifier, mode, False, False)
-
-
-def test_an_editor_that_works_on_another_segmentation_says_nothing_about_this_one(scene, make_segmentation):
-    phantom, segmentation, segment_id = scene
-    other, _ = make_segmentation(phantom.node)
-    editor_of(other, MaskMode=SEGMENTATION.EditAllowedInsideAllSegments)
-    result = SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
-    assert result.voxels_changed == phantom.mask[12].sum()
 
 
 def test_painted_slices_are_left_alone_unless_asked(scene):
@@ -508,97 +278,6 @@ def test_a_segmentation_stored_as_surfaces_is_refused(scene):
     assert refused.value.code == "segment.representation"
     with pytest.raises(InputError):
         read_segment(segmentation, segment_id, phantom.node)
-
-
-def other_grid(phantom, name):
-    """A volume whose grid a segmentation takes: finer, coarser, turned, cropped or moved against the scan."""
-    matrix = phantom.ijk_to_world.copy()
-    shape = phantom.mask.shape
-    if name == "finer":
-        matrix[:3, 0] /= 2
-        matrix[:3, 1] /= 1.5
-        shape = (24, 120, 192)
-    elif name == "turned":
-        turn = random_affine(2)[:3, :3]
-        turn /= np.linalg.norm(turn, axis=0)
-        matrix[:3, :3] = turn * 0.6
-        corners = np.array([phantom.world((i, j, k)) for i in (0, 95) for j in (0, 79) for k in (0, 23)])
-        low = (corners @ turn).min(axis=0)
-        shape = tuple(int(n) for n in np.ceil(((corners @ turn).max(axis=0) - low) / 0.6)[::-1] + 1)
-        matrix[:3, 3] = turn @ low
-    elif name == "cropped":
-        matrix[:3, 3] = phantom.world((10, 5, 2))
-        shape = (20, 70, 80)
-    elif name == "half a voxel":
-        matrix[:3, 3] = phantom.world((0.5, 0.5, 0))
-    elif name == "coarse":
-        matrix[:3, :3] = matrix[:3, :3] @ np.diag([4, 4, 3])
-        shape = (8, 20, 24)
-    return slicer.util.addVolumeFromArray(np.zeros(shape, np.int16), ijkToRAS=matrix, name=name)
-
-
-@pytest.mark.parametrize("grid", ["finer", "turned", "cropped", "half a voxel"])
-@pytest.mark.parametrize("filled", [False, True])
-def test_a_segmentation_with_another_grid_gets_masks_in_the_right_place(make_volume, make_segmentation, grid, filled):
-    phantom = make_volume("oblique_transformed")
-    segmentation, segment_id = make_segmentation(other_grid(phantom, grid))
-    if filled:
-        put(
-            segmentation,
-            segment_id,
-            slicer.util.getNode(grid),
-            slicer.util.arrayFromVolume(slicer.util.getNode(grid)) > -1,
-        )
-    history = History(segmentation)
-    writer = SegmentWriter(segmentation, phantom.node, history)
-    before = read_segment(segmentation, segment_id, phantom.node)
-    result = writer.write(segment_id, planes(phantom.mask, "k", range(24)), "k", overwrite_painted=True)
-    assert result.slices_written == tuple(range(24))
-    mine = read_segment(segmentation, segment_id, phantom.node)
-    assert dice(mine, phantom.mask) >= 0.97
-    theirs = get(segmentation, segment_id, phantom.node)  # resampled by Slicer
-    assert dice(theirs, phantom.mask) >= 0.97
-    assert dice(theirs, mine) >= 0.97
-    one = writer.write(segment_id, {12: np.zeros((80, 96), bool)}, "k")
-    assert one.slices_protected == ()
-    now = read_segment(segmentation, segment_id, phantom.node)
-    assert not now[12].any()
-    assert np.array_equal(np.delete(now, 12, axis=0), np.delete(mine, 12, axis=0))
-    assert history.undo()
-    assert history.undo()
-    assert np.array_equal(read_segment(segmentation, segment_id, phantom.node), before)
-
-
-def test_a_grid_that_cannot_hold_the_masks_is_refused_in_words(make_volume, make_segmentation):
-    phantom = make_volume("oblique")
-    segmentation, segment_id = make_segmentation(other_grid(phantom, "coarse"))
-    history = History(segmentation)
-    with pytest.raises(
-        InputError, match=r"too coarse: one of its voxels is 4\.0 voxels .* Specify geometry"
-    ) as refused:
-        SegmentWriter(segmentation, phantom.node, history).write(segment_id, planes(phantom.mask, "k", range(24)), "k")
-    assert refused.value.code == "segment.grid"
-    assert not history.can_undo
-    assert not get(segmentation, segment_id, phantom.node).any()
-
-
-def test_a_segmentation_without_geometry_takes_that_of_the_scan(make_volume):
-    phantom = make_volume("oblique_transformed")
-    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "bare")
-    segment_id = segmentation.GetSegmentation().AddEmptySegment("", "organ")
-    SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
-    assert np.array_equal(get(segmentation, segment_id, phantom.node)[12], phantom.mask[12])
-    assert np.array_equal(read_slice(segmentation, segment_id, phantom.node, "k", 12), phantom.mask[12])
-    assert labelmaps.reference_grid(segmentation) is not None
-    assert segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole()) is phantom.node
-
-
-def test_a_segmentation_with_a_geometry_keeps_it(scene):
-    phantom, segmentation, segment_id = scene
-    name = "Reference image geometry"
-    before = segmentation.GetSegmentation().GetConversionParameter(name)
-    SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
-    assert segmentation.GetSegmentation().GetConversionParameter(name) == before
 
 
 def test_shared_layers_stay_shared_and_whole(scene, make_segmentation):

@@ -27,7 +27,7 @@ class SegmentAnythingMedError(Exception):
 class InputError(SegmentAnythingMedError):
     """A file, folder, image or setting of the user's that cannot be used.
 
-    Codes: ``input.*``, ``output.*``, ``dicom.*``, ``volume.*``, ``option.*``.
+    Codes: ``input.*``, ``output.*``, ``dicom.*``, ``volume.*``, ``option.*``, ``segment.*``.
     """
 
 
