@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from segment_anything import SamPredictor
 from SegmentAnythingMedLib.errors import ModelError
 from SegmentAnythingMedLib.models.catalog import load_model
+from SegmentAnythingMedLib.models.checkpoints import file_sha256
 from SegmentAnythingMedLib.models.lora import is_low_rank, merge_low_rank
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
-from tiny_sam import stock_sam
+from tiny_sam import save_stock_sam, stock_sam
 from tiny_sam2 import picture
 
 RANK, WIDTH = 4, 64
@@ -120,8 +122,51 @@ def test_factors_of_another_width_are_told():
         merge_low_rank(tensors, "best.pt")
 
 
-def test_factors_alone_are_named_and_refused(tmp_path):
-    torch.save({"w_a_000": torch.ones(4, 64), "w_b_000": torch.ones(64, 4)}, tmp_path / "lora.pt")
-    with pytest.raises(ModelError, match="without the network they belong to") as caught:
-        load_model(tmp_path / "lora.pt", "cpu")
-    assert caught.value.code == "checkpoint.unknown_family"
+def factors_alone(folder: Path, network, **sidecar) -> Path:
+    """What Sam_LoRA saves: the factors of query and value of every block, numbered; and what else was trained."""
+    tensors = {"mask_decoder.iou_token.weight": network.state_dict()["mask_decoder.iou_token.weight"] + 1}
+    for index, block in enumerate(network.image_encoder.blocks):
+        for offset, target in enumerate("qv"):
+            for part in "ab":
+                factor = getattr(block.attn.qkv, f"linear_{part}_{target}").weight
+                tensors[f"w_{part}_{2 * index + offset:03d}"] = factor.clone()
+    save_file(tensors, folder / "lora.safetensors")
+    (folder / "lora.safetensors.json").write_text(json.dumps(sidecar))
+    return folder / "lora.safetensors"
+
+
+def test_factors_alone_are_merged_into_the_base_that_their_sidecar_names(tmp_path):
+    network, base = tuned("Sam_LoRA"), save_stock_sam(tmp_path / "base.pth")
+    path = factors_alone(tmp_path, network, base="base.pth", family="sam", name="liver-lora")
+    model = load_model(path, "cpu")
+    assert (model.info.name, model.info.family) == ("liver-lora", "sam")
+    assert model.info.sha256 not in (file_sha256(path), file_sha256(base)), "another base must give another identity"
+    assert file_sha256(base) in model.notes[0]
+    inputs = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    ours, theirs = model._network.image_encoder(inputs), network.image_encoder(inputs)
+    assert float((ours - theirs).abs().max()) <= 1e-4 * float(theirs.max() - theirs.min())
+    trained = network.state_dict()["mask_decoder.iou_token.weight"] + 1
+    assert torch.equal(model._network.state_dict()["mask_decoder.iou_token.weight"], trained)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "code", "words"),
+    [
+        ({"family": "sam"}, "checkpoint.base", "without the network that they change.*lora.safetensors.json"),
+        ({"family": "sam", "base": "gone.pth"}, "checkpoint.base", "changes 'gone.pth', which is not here"),
+        ({"family": "sam", "base": "lora.safetensors"}, "checkpoint.base", "low-rank factors too"),
+        ({"family": "sam", "base": "../base.pth"}, "model.file_name", "plain file name"),
+        (
+            {"family": "sam", "base": "other.pth"},
+            "checkpoint.mismatch",
+            "4 pairs .* and 1 tensors that other.pth lacks",
+        ),
+        ({"base": "base.pth"}, "checkpoint.ambiguous", "may be one of sam, medsam"),
+    ],
+)
+def test_factors_alone_with_a_base_that_does_not_do(tmp_path, sidecar, code, words):
+    save_stock_sam(tmp_path / "base.pth")
+    torch.save({"x": torch.ones(1)}, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match=words) as caught:
+        load_model(factors_alone(tmp_path, tuned("Sam_LoRA"), **sidecar), "cpu")
+    assert caught.value.code == code

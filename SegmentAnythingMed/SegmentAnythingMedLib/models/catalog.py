@@ -61,9 +61,10 @@ def load_model(
     from .checkpoints import read_checkpoint
     from .families import identify
     from .loading import open_model
+    from .lora_base import with_base
     from .records import expected_sha256, known_files
 
-    checkpoint = read_checkpoint(path, expected_sha256=expected_sha256(entry) if entry else None)
+    checkpoint = with_base(read_checkpoint(path, expected_sha256=expected_sha256(entry) if entry else None), path)
     known = {checkpoint.sha256: entry.facts} if entry else known_files()
     return open_model(checkpoint, identify(checkpoint, family, known), chosen, precision)
 

@@ -7,6 +7,7 @@ CVE-2026-24747 up to 2.9.1). When the safe way refuses a file there is no second
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import zipfile
@@ -41,6 +42,7 @@ class Checkpoint:
         decoder: parameters of a semantic decoder stored beside the model (MedicoSAM), or empty.
         sidecar: what ``<file>.json`` says: ``name``, ``family`` (or ``preprocessing``, which means the same here),
             ``licence``, ``source``, ``sha256``, as far as given.
+        base_name, base_sha256: of the file that low-rank factors were merged into, or empty.
     """
 
     file_name: str
@@ -48,6 +50,14 @@ class Checkpoint:
     tensors: dict[str, torch.Tensor]
     decoder: dict[str, torch.Tensor] = field(default_factory=dict)
     sidecar: dict[str, str] = field(default_factory=dict)
+    base_name: str = ""
+    base_sha256: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits for all weights: the file's hash, or one of both hashes when there is a base."""
+        both = f"{self.sha256} {self.base_sha256}"
+        return hashlib.sha256(both.encode()).hexdigest() if self.base_sha256 else self.sha256
 
 
 def read_checkpoint(path: str | PathLike[str], expected_sha256: str | None = None) -> Checkpoint:

@@ -88,7 +88,7 @@ def foreign_layout(tensors: Mapping[str, torch.Tensor]) -> str | None:
     if mask_stem is not None and mask_stem.ndim == 4 and mask_stem.shape[1] == 3:
         return "Slide-SAM"
     if is_low_rank_alone(tensors):
-        return "the low-rank changes of a SAM without the network they belong to (merge both before saving)"
+        return "the low-rank factors of a SAM without the network they belong to"
     if any(name.startswith("sam_mask_decoder.") for name in tensors):
         return None if sam2_size(tensors) is not None else "a SAM 2 of a size that was never published"
     position = tensors.get("image_encoder.pos_embed")

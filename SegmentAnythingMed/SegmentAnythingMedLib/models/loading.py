@@ -35,7 +35,7 @@ def open_model(
         name=identity.name,
         family=identity.family,
         variant=identity.variant,
-        sha256=checkpoint.sha256,
+        sha256=checkpoint.fingerprint,
         source=identity.source,
         licence=identity.licence,
     )
@@ -43,7 +43,7 @@ def open_model(
         "device": device,
         "preprocessing": identity.preparation,
         "precision": precision,
-        "notes": identity.notes,
+        "notes": (*identity.notes, *_base_note(checkpoint)),
     }
     if identity.network == SAM2:
         return _open_sam2(checkpoint, identity, info, options)
@@ -52,6 +52,13 @@ def open_model(
     network = _empty_network(checkpoint, identity)
     load_strictly(network, checkpoint.tensors, checkpoint.file_name)
     return SamModel(network, info, semantic_decoder=checkpoint.decoder, **options)
+
+
+def _base_note(checkpoint: Checkpoint) -> tuple[str, ...]:
+    if not checkpoint.base_name:
+        return ()
+    base = f"{checkpoint.base_name} (SHA-256 {checkpoint.base_sha256})"
+    return (f"The low-rank factors of {checkpoint.file_name} (SHA-256 {checkpoint.sha256}) were merged into {base}.",)
 
 
 def _empty_network(checkpoint: Checkpoint, identity: Identity) -> Sam:

@@ -59,6 +59,36 @@ def merge_low_rank(tensors: Mapping[str, torch.Tensor], file_name: str) -> dict[
     return merged
 
 
+def merge_alone(
+    tensors: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], file_name: str, base_name: str
+) -> dict[str, torch.Tensor]:
+    """A network with factors merged that were saved without it: ``w_a_000``, ``w_b_000`` for the query of block 0, ...
+
+    Args:
+        tensors: the factors, two pairs per block (query, value), and parts of the network that were trained with them.
+        base: the network; not changed.
+        file_name, base_name: for messages.
+
+    Raises:
+        ModelError: ``checkpoint.mismatch`` when the factors do not fit the network.
+    """
+    merged = {**base, **{name: tensor for name, tensor in tensors.items() if not _ALONE.fullmatch(name)}}
+    count = sum(name.startswith("w_a_") for name in tensors if _ALONE.fullmatch(name))
+    depth = sum(name.endswith(".attn.qkv.weight") for name in base)
+    if count != 2 * depth or len(merged) != len(base):
+        raise ModelError(
+            "checkpoint.mismatch",
+            f"{file_name} holds {count} pairs of low-rank factors and {len(merged) - len(base)} tensors that "
+            f"{base_name} lacks; {depth} blocks need {2 * depth} pairs (query and value of each) and nothing else. "
+            "Check that both files belong together.",
+        )
+    for number in range(count):
+        target = f"image_encoder.blocks.{number // 2}.attn.qkv.weight"
+        pair = {part: tensors[f"w_{part}_{number:03d}"] for part in "ab" if f"w_{part}_{number:03d}" in tensors}
+        merged[target] = _added(merged.get(target), "qv"[number % 2], pair, f"pair {number}", file_name)
+    return merged
+
+
 def _added(
     weight: torch.Tensor | None, which: str, pair: Mapping[str, torch.Tensor], layer: str, file_name: str
 ) -> torch.Tensor:

@@ -14,7 +14,7 @@ from ..progress import Progress
 
 SIDECAR_KEYS = (
     "name", "family", "preprocessing", "variant", "image_size", "licence", "source", "sha256", "url", "description",
-    "citation",
+    "citation", "base",
 )  # fmt: skip
 _MAX_SIDECAR = 1 << 16
 _MAX_SAFETENSORS_HEADER = 100_000_000  # the format's own limit
@@ -84,4 +84,3 @@ def sniff(path: Path) -> str:
         "checkpoint.unreadable",
         f"{path.name} is neither a safetensors nor a PyTorch file; give the weights file as it was published.",
     )
-
