@@ -15,8 +15,8 @@ of both engines in turn, medians over the repetitions:
     add        a second object is boxed on the same slice (its masks are compared)
 
 ``--memory`` runs each engine in a process of its own and prints how far its peak lies above what the program, network
-and volume take. Ours twice: with the usual cache, and with features in a folder and 64 MiB of them in memory.
-Needs the package sam2 and the folder Testing.
+and volume take. Ours twice: with the usual cache (512 MiB at most), and with features in a folder and those of 32
+slices in memory. Needs the package sam2 and the folder Testing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ STEPS = {
 """Boxes x0, y0, x1, y1 in parts of the slice."""
 Boxes = dict[str, tuple[float, float, float, float]]
 Masks = dict[str, dict[int, np.ndarray]]
-MEBIBYTE = 1 << 20
 
 
 class Official:
@@ -156,7 +155,7 @@ def measure_memory(kind: str, size: int, slices: int) -> None:
         del network
         network = None
     with tempfile.TemporaryDirectory() as folder:
-        cache = FeatureCache(64 * MEBIBYTE, folder) if kind == "ours, folder" else FeatureCache()
+        cache = FeatureCache(32 * 8 * size**2, folder) if kind == "ours, folder" else FeatureCache()
         warm = Session(volume, model, axis="k", window="60,120", cache=FeatureCache())
         warm.predict(0, SlicePrompts(box=(0, 0, 9, 9)))
         warm.close()

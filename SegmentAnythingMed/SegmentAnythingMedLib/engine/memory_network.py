@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from ..models.device import autocast
 from ..models.encoding import nan_error
+from .memory_attention import AbsorbedMemoryAttention
 from .memory_bank import Reading, SliceMemory
 
 LOGIT_LIMIT = 32.0
@@ -63,11 +64,20 @@ class MemoryNetwork:
             repeated in float32.
         count: slices of the stack (SAM 2 reads fewer pointers in very short films).
         name: of the model, for messages.
+        fast: use our form of memory attention (:mod:`.memory_attention`) where it is faster, on a CPU in float32; False
+            is the switch back to the network's own.
     """
 
-    def __init__(self, network: Any, device: str, dtype: torch.dtype | None, count: int, name: str) -> None:
+    def __init__(
+        self, network: Any, device: str, dtype: torch.dtype | None, count: int, name: str, *, fast: bool = True
+    ) -> None:
         self.network, self._device, self._dtype, self._count, self._name = network, device, dtype, count, name
         self._positions: dict[tuple, torch.Tensor] = {}
+        attention = network.memory_attention
+        attention.__dict__.pop("forward", None)
+        if fast and device == "cpu" and dtype is None and AbsorbedMemoryAttention.fits(attention):
+            # on this one object: the module keeps its weights and its names
+            attention.forward = AbsorbedMemoryAttention(attention)
 
     @torch.inference_mode()
     def prompted(
