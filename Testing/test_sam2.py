@@ -315,6 +315,15 @@ def test_a_sidecar_that_does_not_fit_is_refused(tmp_path, official, sidecar, cod
     assert caught.value.code == code
 
 
+def test_a_file_with_a_lost_tensor_is_told_by_a_short_diff(tmp_path, official):
+    tensors = dict(official.state_dict())
+    del tensors["obj_ptr_tpos_proj.weight"]
+    torch.save({"model": tensors}, tmp_path / "part.pt")
+    with pytest.raises(ModelError, match=r"471 tensors\): 1 missing \(obj_ptr_tpos_proj.weight\)") as caught:
+        load_model(tmp_path / "part.pt", "cpu", family="sam2")
+    assert caught.value.code == "checkpoint.mismatch"
+
+
 def test_without_the_package_the_error_tells_how_to_install_it(monkeypatch, tmp_path, official):
     path = save_official(tmp_path / "mine.pt", official)
     real = builtins.__import__
