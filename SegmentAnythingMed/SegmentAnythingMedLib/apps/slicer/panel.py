@@ -46,7 +46,7 @@ class Panel:
     def __init__(self, ui: Any, controller: Any, owner: qt.QWidget) -> None:
         self.ui, self.controller = ui, controller
         self.parameters: ModuleParameters | None = None
-        self._entered = self._applying = False
+        self._entered = self._applying = self._polling = False
         self.actions = Actions(self)
         self.inputs = InputPart(ui, self._segments_changed)
         self.tools = PromptTools(self, self._tool_changed, self.say)
@@ -116,6 +116,13 @@ class Panel:
             self.propagation.show(parameters, last_slice)
         finally:
             self._applying = False
+        if self._entered and parameters is not None:
+            self.watch.start()
+        self.refresh()
+
+    def node_removed(self, node: Any) -> None:
+        """A node has left the scene; what was to be written into it is not wanted any more."""
+        self.controller.node_removed(node)
         self.refresh()
 
     def refresh(self) -> None:
@@ -216,7 +223,16 @@ class Panel:
         self.prompts.show_tool(tool)
 
     def _tick(self) -> None:
-        """Let the controller take in prompts and write results; rest when the module is left and nothing runs."""
-        self.controller.poll()
+        """Let the controller take in prompts and write results; rest when the module is left and nothing runs.
+
+        A question to the user (installation) lets timers go on: a second poll must not start inside of the first.
+        """
+        if self._polling:
+            return
+        self._polling = True
+        try:
+            self.controller.poll()
+        finally:
+            self._polling = False
         if not self._entered and not self.controller.busy:
             self._timer.stop()

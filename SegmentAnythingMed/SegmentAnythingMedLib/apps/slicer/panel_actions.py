@@ -105,7 +105,7 @@ class Actions:
             self.panel.controller.seed_from_segment()
 
     def clear_slice(self) -> None:
-        """Remove the prompts on the slice that is shown; the mask stays."""
+        """Remove the prompts on the slice that is shown; the mask that they made goes with the next answer."""
         with self._on_segment():
             panel, index = self.panel, self.panel.shown_slice()
             if index is None:
@@ -117,13 +117,13 @@ class Actions:
             panel.say(_("{count} prompts removed from slice {n}.").format(count=count, n=index))
 
     def clear_all(self) -> None:
-        """Remove all prompts of the segment; the mask stays."""
+        """Remove all prompts of the segment; the masks that they made go with the next answer."""
         with self._on_segment():
             panel = self.panel
             panel.tools.put_down()
             remove_prompts(panel.parameters.segmentation, panel.parameters.segmentID)
             panel.controller.prompts_changed()
-            panel.say(_("All prompts of the segment are removed; its mask is kept."))
+            panel.say(_("All prompts of the segment are removed."))
 
     # ---- answers ----
 

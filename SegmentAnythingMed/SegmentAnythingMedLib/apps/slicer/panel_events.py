@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
-from .slice_words import reason_words
+from .slice_words import end_words
 
 if TYPE_CHECKING:
     from .events import Propagated, Step, Written
@@ -95,7 +95,8 @@ def _slices_words(slices: tuple[int, ...]) -> str:
 def _ends_words(ends: tuple[str, str] | None) -> str:
     if ends is None:
         return ""
-    return _("Below: {lower}. Above: {upper}.").format(lower=reason_words(ends[0]), upper=reason_words(ends[1]))
+    words = _("Ends below: {lower}; above: {upper}.")
+    return words.format(lower=end_words(ends[0]), upper=end_words(ends[1]))
 
 
 def _kept_words(protected: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ...models.catalog import BUILT_IN, list_models
+from .new_segments import add_segment, new_segmentation
 from .parameters import ModuleParameters
 
 FROM_FILE = "from file"
@@ -153,23 +154,3 @@ def model_note(name: str) -> str:
         return note
     words = _("Not on this computer: get {file} from {source} and put it into {folder}.")
     return f"{note} {words.format(file=entry.file_name, source=entry.source, folder=entry.path.parent)}"
-
-
-def new_segmentation(volume: Any) -> Any:
-    """A segmentation with the place and geometry of a volume, beside it in the subject hierarchy."""
-    name = slicer.mrmlScene.GenerateUniqueName(_("Segmentation"))
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.CreateDefaultDisplayNodes()
-    # Before the reference geometry, which is kept in the segmentation's own frame.
-    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    item, place = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volume)
-    if item and place:
-        hierarchy.SetItemParent(item, hierarchy.GetItemParent(place))
-    return node
-
-
-def add_segment(node: Any) -> str:
-    """Add an empty segment with a free name and colour; returns its ID."""
-    return node.GetSegmentation().AddEmptySegment()

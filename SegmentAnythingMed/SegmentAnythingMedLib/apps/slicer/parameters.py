@@ -3,9 +3,11 @@
 # The wrapper reads the annotations of the class when it is made: they must be types, not strings.
 from typing import Annotated, Any
 
+import slicer
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+_KEPT = "SegmentAnythingMedParameters"
 DIRECTIONS = ("both", "up", "down")
 AXES = ("auto", "k", "j", "i")
 ADJUSTABLE = {
@@ -63,6 +65,24 @@ class ModuleParameters:
     patience: Annotated[int, WithinRange(0, 20)] = 1
 
 
+def wrapped(node: Any) -> ModuleParameters:
+    """The wrapper of a parameter node: one for as long as the application runs.
+
+    A wrapper that is bound to a panel observes its node through a function that holds the wrapper. Once nothing else
+    holds it, Python's garbage collector takes the function apart, but the node goes on calling it, and the application
+    crashes. So no wrapper is ever let go, not even when the module is reloaded.
+    """
+    kept = getattr(slicer.modules, _KEPT, None)
+    if kept is None:
+        kept = []
+        setattr(slicer.modules, _KEPT, kept)
+    for parameters in kept:
+        if type(parameters) is ModuleParameters and parameters.parameterNode is node:
+            return parameters
+    kept.append(ModuleParameters(node))
+    return kept[-1]
+
+
 def propagation_settings(parameters: ModuleParameters) -> Any:
     """``PropagationSettings`` of what the panel shows; what it does not show keeps the library's defaults.
 
@@ -82,3 +102,12 @@ def show_settings(parameters: ModuleParameters, settings: Any) -> None:
     for field, name in ADJUSTABLE.items():
         setattr(parameters, name, getattr(settings, field))
     parameters.EndModify(was_modifying)
+
+
+def connect_gui(parameters: ModuleParameters, ui: Any) -> int:
+    """Bind the widgets that name a parameter in their property SlicerParameterName; the tag is for ``disconnectGui``.
+
+    ``connectGui`` does the same, but returns no tag: what it binds stays bound to the widgets of a closed panel.
+    """
+    named = {widget.property("SlicerParameterName"): widget for widget in vars(ui).values()}
+    return parameters.connectParametersToGui({name: widget for name, widget in named.items() if name})

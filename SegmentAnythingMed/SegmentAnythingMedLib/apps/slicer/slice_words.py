@@ -47,7 +47,7 @@ class SliceRow:
 
 
 def reason_words(reason: str) -> str:
-    """A reason of :mod:`~SegmentAnythingMedLib.propagation.records` as words; unknown ones as they are."""
+    """What happened on a slice, for a reason of :mod:`~SegmentAnythingMedLib.propagation.records`."""
     known = {
         records.SEED: _("From your prompts"),
         records.DRAWN: _("Your own mask"),
@@ -55,18 +55,25 @@ def reason_words(reason: str) -> str:
         records.BACKWARD: _("Followed downwards"),
         records.BLEND: _("Between two of your slices"),
         records.INTERPOLATED: _("Shape filled in, not seen by the model"),
-        records.EDGE: _("End of the volume"),
-        records.LIMIT: _("Limit reached"),
-        records.CANCELLED: _("Cancelled"),
-        records.STOPPED_ABSENT: _("End: nothing found"),
-        records.STOPPED_FULL: _("End: mask filled the whole slice"),
-        records.STOPPED_IOU: _("End: too little overlap with the neighbour"),
-        records.STOPPED_AREA: _("End: area changed too much"),
-        records.STOPPED_PREDICTED_IOU: _("End: model unsure"),
-        records.STOPPED_CONFIDENCE: _("End: model much less sure than before"),
-        records.STOPPED_APPEARANCE: _("End: pixels no longer look like the object"),
-        records.STOPPED_OBJECT_SCORE: _("End: model says the object is gone"),
-        records.STOPPED_USER: _("Your stop mark"),
+    }
+    return known[reason] if reason in known else _("End: {why}").format(why=end_words(reason))
+
+
+def end_words(reason: str) -> str:
+    """Why a walk ended; unknown reasons as they are."""
+    known = {
+        records.EDGE: _("last slice of the volume"),
+        records.LIMIT: _("limit reached, the structure may go on"),
+        records.CANCELLED: _("cancelled"),
+        records.STOPPED_ABSENT: _("nothing found"),
+        records.STOPPED_FULL: _("mask filled the whole slice"),
+        records.STOPPED_IOU: _("too little overlap with the neighbour"),
+        records.STOPPED_AREA: _("area changed too much"),
+        records.STOPPED_PREDICTED_IOU: _("model unsure"),
+        records.STOPPED_CONFIDENCE: _("model much less sure than before"),
+        records.STOPPED_APPEARANCE: _("pixels no longer look like the object"),
+        records.STOPPED_OBJECT_SCORE: _("model says the object is gone"),
+        records.STOPPED_USER: _("your stop mark"),
     }
     return known.get(reason, reason)
 
