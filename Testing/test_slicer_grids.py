@@ -13,6 +13,7 @@ from SegmentAnythingMedLib.apps.slicer.history import History
 from SegmentAnythingMedLib.apps.slicer.writing import SegmentWriter, read_segment, read_slice
 from SegmentAnythingMedLib.errors import InputError
 from slicer_reference import (
+    bend,
     dice,
     get,
     other_grid,
@@ -76,6 +77,16 @@ def test_a_segmentation_with_another_grid_gets_masks_in_the_right_place(make_vol
     assert history.undo()
     assert history.undo()
     assert np.array_equal(read_segment(segmentation, segment_id, phantom.node), before)
+
+
+def test_a_segmentation_in_a_bent_space_is_refused(scene):
+    phantom, segmentation, segment_id = scene
+    bend(segmentation)
+    with pytest.raises(InputError, match=r"Bent or one above it bends space") as refused:
+        SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
+    assert refused.value.code == "volume.transform"
+    segmentation.SetAndObserveTransformNodeID(None)
+    assert not read_segment(segmentation, segment_id, phantom.node).any()
 
 
 def test_a_grid_that_cannot_hold_the_masks_is_refused_in_words(make_volume, make_segmentation):

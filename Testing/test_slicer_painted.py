@@ -116,6 +116,16 @@ def test_another_grid_makes_no_false_alarm_and_keeps_real_ones(desk, grid):
     assert painted(desk) == {10}
 
 
+def test_hardening_the_transform_makes_no_false_alarm(desk):
+    phantom, segmentation, segment_id, writer = desk
+    edit(segmentation, segment_id, phantom.node, add=block(SHAPE, (9, 10), (2, 3), (2, 3)))
+    for node in (phantom.node, segmentation):
+        node.HardenTransform()
+    assert painted(desk) == {9}
+    assert writer.write(segment_id, {8: ~phantom.mask[8], 9: phantom.mask[9]}, "k").slices_protected == (9,)
+    assert painted(desk) == {9}
+
+
 @pytest.mark.parametrize("axis", ["j", "i"])
 def test_another_axis_makes_no_false_alarm_and_keeps_real_ones(desk, axis):
     phantom, segmentation, segment_id, writer = desk

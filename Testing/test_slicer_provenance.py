@@ -137,7 +137,7 @@ def test_size_stays_within_bounds(scene):
     assert len(thousand) < 200_000
     assert "shortened" not in validate(thousand)
     huge = example(volume, slices=20_000)
-    written = provenance.Written("k", (20_000, 80, 96), np.eye(4), dict.fromkeys(range(9000), "0" * 16))
+    written = provenance.Written("k", (20_000, 80, 96), np.eye(4), np.eye(4), dict.fromkeys(range(9000), "0" * 16))
     many = provenance.plain_prompts([PointPrompt((1, 2, 3))] * 10_000)
     assert len(many) == provenance.MAX_PROMPTS
     write_provenance(segmentation, segment_id, Provenance(**{**vars(huge), "written": written, "prompts": many}))

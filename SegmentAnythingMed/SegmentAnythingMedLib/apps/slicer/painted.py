@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import slicer
@@ -74,13 +75,12 @@ def written_here(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, 
     """
     check_axis(axis)
     record = read_provenance(segmentation, segment_id).written
-    to_ras = grid.to_ras @ grid.to_cells
-    here = Written(axis, grid.shape, to_ras)
+    here = Written(axis, grid.shape, grid.to_ras @ grid.to_cells, grid.to_cells)
     layer = layer_of(segmentation, segment_id)
     if record is None or layer is None or layer.empty:
         return here
     if record.axis == axis and _same_grid(record, here):
-        return record
+        return replace(here, hashes=record.hashes)
     return _carried_over(record, here, layer, grid)
 
 
@@ -104,7 +104,7 @@ def remember(
     hashes = dict(written.hashes)
     for index in slices:
         hashes[int(index)] = slice_hash(read_plane(layer, grid, written.axis, index))
-    store_written(segmentation, segment_id, Written(written.axis, written.shape, written.to_ras, hashes))
+    store_written(segmentation, segment_id, replace(written, hashes=hashes))
 
 
 @contextmanager
@@ -159,8 +159,12 @@ def _content(layer: Layer | None, grid: GridMap, axis: str) -> set[int]:
 def _same_grid(one: Written, other: Written) -> bool:
     if tuple(one.shape) != tuple(other.shape):
         return False
-    moved = Affine(one.to_ras).displacement(Affine(other.to_ras), one.shape)
-    return moved <= GRID_TOLERANCE * float(Affine(one.to_ras).spacing.min())
+    pairs = ((one.to_ras, other.to_ras), (one.to_cells, other.to_cells))
+    return any(_close(Affine(first), Affine(second), one.shape) for first, second in pairs)
+
+
+def _close(one: Affine, other: Affine, shape: tuple[int, int, int]) -> bool:
+    return one.displacement(other, shape) <= GRID_TOLERANCE * float(one.spacing.min())
 
 
 def _carried_over(record: Written, here: Written, layer: Layer, grid: GridMap) -> Written:
@@ -174,7 +178,7 @@ def _carried_over(record: Written, here: Written, layer: Layer, grid: GridMap) -
             hashes[index] = FOREIGN
         elif cut.any():
             hashes[index] = slice_hash(cut)
-    return Written(here.axis, here.shape, here.to_ras, hashes)
+    return replace(here, hashes=hashes)
 
 
 def _crossed_slices(record: Written, here: Written, present: np.ndarray) -> Callable[[int], set[int]]:

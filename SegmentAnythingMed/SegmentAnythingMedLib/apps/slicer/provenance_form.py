@@ -31,12 +31,15 @@ class Written:
         axis: of the slices.
         shape: (K, J, I) of the volume.
         to_ras: voxel (I, J, K) -> RAS of the segmentation node, float64 [4, 4].
+        to_cells: voxel (I, J, K) -> cell of the segment's labelmap, float64 [4, 4]; it stays when a transform is
+            hardened into both.
         hashes: slice -> hash of its content.
     """
 
     axis: str
     shape: tuple[int, int, int]
     to_ras: np.ndarray
+    to_cells: np.ndarray
     hashes: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -136,7 +139,8 @@ def _form(provenance: Provenance) -> dict[str, Any]:
         form["written"] = {
             "axis": written.axis,
             "shape_kji": [int(n) for n in written.shape],
-            "ijk_to_ras": [[round(float(x), 6) for x in row] for row in written.to_ras[:3]],
+            "ijk_to_ras": _rows(written.to_ras),
+            "ijk_to_cells": _rows(written.to_cells),
             "hashes": {str(index): written.hashes[index] for index in sorted(written.hashes)},
         }
     return form
@@ -145,10 +149,9 @@ def _form(provenance: Provenance) -> dict[str, Any]:
 def _parsed(form: Mapping[str, Any]) -> Provenance:
     written = form.get("written")
     if written is not None:
-        matrix = np.eye(4)
-        matrix[:3] = np.array(written["ijk_to_ras"], dtype=np.float64)
+        to_ras, to_cells = _matrix(written["ijk_to_ras"]), _matrix(written["ijk_to_cells"])
         hashes = {int(index): str(value) for index, value in written["hashes"].items()}
-        written = Written(str(written["axis"]), tuple(int(n) for n in written["shape_kji"]), matrix, hashes)
+        written = Written(str(written["axis"]), tuple(int(n) for n in written["shape_kji"]), to_ras, to_cells, hashes)
     texts = ("status", "created_utc", "modified_utc", "reviewer", "accepted_utc")
     parts = ("model", "device", "image", "preprocessing", "settings", "ends", "axis")
     return Provenance(
@@ -163,6 +166,14 @@ def _parsed(form: Mapping[str, Any]) -> Provenance:
         written=written,
         tool=dict(form.get("tool", {})),
     )
+
+
+def _rows(matrix: np.ndarray) -> list[list[float]]:
+    return [[round(float(x), 6) for x in row] for row in matrix[:3]]
+
+
+def _matrix(rows: list[list[float]]) -> np.ndarray:
+    return np.vstack([np.array(rows, dtype=np.float64).reshape(3, 4), [0, 0, 0, 1]])
 
 
 def _shorten_records(form: dict[str, Any]) -> None:
