@@ -72,6 +72,10 @@ class StandInSliceWidget:
     def __init__(self, view: SliceView) -> None:
         self.view = view
 
+    def className(self) -> str:
+        """Name of the C++ class."""
+        return "qMRMLSliceWidget"
+
     def sliceLogic(self) -> object:
         """The view's vtkMRMLSliceLogic."""
         return self.view.logic

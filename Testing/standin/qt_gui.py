@@ -11,7 +11,7 @@ import shiboken6
 import slicer
 from PySide6 import QtCore, QtTest, QtWidgets
 
-from . import mrml_widgets, segment_widgets
+from . import mrml_widgets, segment_editor, segment_widgets
 from .ctk_widgets import ctk
 from .qt_gate import QT_GATES
 from .qt_loader import QUiLoader
@@ -46,6 +46,7 @@ class QtGui:
         QT_GATES["qt"].open(qt)
         QT_GATES["ctk"].open(ctk)
         register(slicer, *self._widgets)
+        segment_editor.install()
 
     def close(self) -> None:
         """Destroy all windows; ``slicer`` has no widgets any more."""
@@ -58,6 +59,7 @@ class QtGui:
         for kind in self._widgets:
             if kind.__name__ in vars(slicer):
                 delattr(slicer, kind.__name__)
+        segment_editor.uninstall()
         self._settings = None
 
     def main_window(self) -> qSlicerMainWindow:
