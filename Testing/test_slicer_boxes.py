@@ -116,6 +116,41 @@ def test_boxes_that_cannot_be_used_are_left_out_in_words(scene):
         prompt_nodes.remove_nodes(slicer.mrmlScene, [node])
 
 
+def test_boxes_and_points_clicked_in_a_view(slicer_host, make_volume, make_segmentation, slice_view):
+    """Slicer's own way of placing: what follows the mouse is no prompt, what was clicked lies under the pixel."""
+    phantom = make_volume("straight")
+    segmentation, segment_id = make_segmentation(phantom.node)
+    view = slice_view()
+    view.show(phantom.node)
+    geometry.show_slice(phantom.node, "k", 12)
+    interaction = slicer_host.applogic.GetInteractionNode()
+    pixel = 96 / 256  # of the view, in voxels
+
+    def place(role, *corners):
+        node = markups.prompt_node(segmentation, segment_id, phantom.node, role)
+        slicer.modules.markups.logic().SetActiveList(node)
+        interaction.SetCurrentInteractionMode(interaction.Place)
+        found = []
+        for corner in corners:
+            x, y, _ = view.ras_to_view(phantom.world(corner))
+            view.mouse("move", x, y)
+            found.append(len(markups.collect(segmentation, segment_id, phantom.node, "k").prompts))
+            view.mouse("press", x, y)
+            view.mouse("release", x, y)
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+        collected = markups.collect(segmentation, segment_id, phantom.node, "k")
+        return found, collected
+
+    before, collected = place("positive", (40, 40, 12))
+    assert before == [0]
+    np.testing.assert_allclose(collected.prompts[0].position, (40, 40, 12), atol=pixel)
+    before, collected = place("box", (30, 25, 12), (60, 55, 12))
+    assert before == [1, 1]
+    box = collected.prompts[1]
+    np.testing.assert_allclose([box.corner0, box.corner1], [(30.5, 25.5, 12), (59.5, 54.5, 12)], atol=pixel)
+    assert collected.notes == ("organ box: the box is 11 slices thick and prompts the one in its middle, 12.",)
+
+
 def test_many_boxes_and_an_unused_one_is_given_again(scene):
     phantom, segmentation, segment_id = scene
     for index in (5, 9):

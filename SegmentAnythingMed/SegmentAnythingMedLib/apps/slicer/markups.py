@@ -183,7 +183,7 @@ class _Reader:
                 self.slices.add(index)
 
     def _add_box(self, node: slicer.vtkMRMLMarkupsROINode) -> None:
-        if not _defined_points(node).size:
+        if not _is_drawn(node):
             return
         try:
             box, note = box_of_roi(node, self.to_ijk, self.stack)
@@ -231,6 +231,12 @@ class _Reader:
                 f"{self.stack.axis}) and are left out."
             )
         return ijk, inside
+
+
+def _is_drawn(roi: slicer.vtkMRMLMarkupsROINode) -> bool:
+    """False while the user is still drawing a ROI: its second corner follows the mouse, or it has no size yet."""
+    states = [roi.GetNthControlPointPositionStatus(n) for n in range(roi.GetNumberOfControlPoints())]
+    return bool(states) and all(state == roi.PositionDefined for state in states) and any(roi.GetSize())
 
 
 def _defined_points(node: slicer.vtkMRMLMarkupsNode) -> np.ndarray:
