@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -238,6 +239,15 @@ def test_a_folder_that_cannot_be_written(server, folder, catalogue, monkeypatch,
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(entries.FOLDER_VARIABLE, str(tmp_path / "file" / "models"))
     assert entries.FOLDER_VARIABLE in refused("download.folder")
+    assert server.requests == []
+
+
+def test_a_folder_without_the_right_to_write(server, folder, catalogue, monkeypatch):
+    def deny(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", deny)
+    assert f"Cannot write to {folder}: Permission denied" in refused("download.folder")
     assert server.requests == []
 
 
