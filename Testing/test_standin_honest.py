@@ -45,7 +45,7 @@ DOCUMENTED = {
     " customDownloader thumbnailFileName loadFileType loadFiles loadFileProperties checksums",
     "sample_data.downloadSample": "sampleName",
 }
-# Functions of slicer.util that need these are not for modules: console, designer, extensions manager, end of the program.
+# What slicer.util asks for in functions that are not for modules: console, designer, extensions manager, exit.
 NOT_NEEDED = {"exit", "extensionsManagerModel", "launchDesigner", "pythonConsole", "restart"}
 
 

@@ -80,17 +80,23 @@ def load_module(path: str | Path, host: StandInHost, *, gui: bool = True, enter:
     setattr(slicer.modules, name + "Instance", instance)
     unknown = set(parent.dependencies) - CORE_MODULES
     assert not unknown, f"dependencies that Slicer does not have: {sorted(unknown)}"
-    widget = _make_widget(file, module, enter) if gui else None
+    widget = _make_widget(module, enter) if gui else None
     return LoadedModule(file, instance, widget)
 
 
-def _make_widget(file: Any, module: StandInModule, enter: bool) -> Any:
+def _make_widget(module: StandInModule, enter: bool) -> Any:
     holder = slicer.qSlicerScriptedLoadableModuleWidget()
     holder.setMRMLScene(slicer.mrmlScene)
-    widget = getattr(file, module.name + "Widget")(holder)
     module._widget = holder
-    setattr(slicer.modules, module.name + "Widget", widget)
-    widget.setup()
+
+    def make() -> Any:
+        widget = getattr(sys.modules[module.name], module.name + "Widget")(holder)
+        setattr(slicer.modules, module.name + "Widget", widget)
+        widget.setup()
+        return widget
+
+    holder._make = make
+    widget = make()
     if enter:
         enter_module(widget)
     return widget

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from PySide6 import QtCore, QtWidgets
@@ -48,6 +49,13 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         qt.QVBoxLayout(self)
+        self._make: Callable[[], Any] | None = None
+
+    def reload(self) -> None:
+        """Make the module's widget anew from its file, set it up, and enter it if it is shown."""
+        widget = self._make()
+        if self.isEntered:
+            widget.enter()
 
 
 class qMRMLNodeComboBox(qMRMLWidget):

@@ -71,6 +71,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """For the subclass."""
 
+    def onReload(self) -> None:
+        """The developer's Reload: the module's file is read again, and a new widget made of it."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def _onModuleAboutToBeUnloaded(self, moduleName: str) -> None:
         if moduleName == self.moduleName:
             self.cleanup()
