@@ -11,13 +11,13 @@ from .collecting import check_choice, scan_of, target_of
 from .engine_host import EngineHost
 from .events import Callback, Listeners
 from .live import take_prompts
-from .plans import import_engine
+from .plans import import_engine, import_sam2, needs_sam2
 from .propagating import PropagationTask
 from .requests import ModelChoice, Scan
 from .scribe import Scribe
 from .segment_state import Candidates
 from .targets import Target
-from .tasks import Task, TaskBoard, wait_for
+from .tasks import ForgetTask, Task, TaskBoard, wait_for
 
 if TYPE_CHECKING:
     from ...propagation.records import SliceRecord
@@ -29,6 +29,7 @@ class ControllerCore:
     Args:
         host: model and sessions; one of its own by default.
         before_first_use: called in the main thread before torch is imported for the first time (installation).
+        before_sam2: called in the main thread before a model of the SAM 2 family is opened for the first time.
 
     Attributes:
         volume, segmentation, segment_id: what is worked on; may be changed at any time, running work stays with what it
@@ -46,11 +47,16 @@ class ControllerCore:
         want_candidates: ask for SAM's three masks after each live answer.
     """
 
-    def __init__(self, host: EngineHost | None = None, before_first_use: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        host: EngineHost | None = None,
+        before_first_use: Callable[[], None] | None = None,
+        before_sam2: Callable[[], None] | None = None,
+    ) -> None:
         self.host = EngineHost() if host is None else host
         self.listeners = Listeners()
         self.scribe = Scribe()
-        self.board = TaskBoard(self.listeners, self._before_the_first_job)
+        self.board = TaskBoard(self.listeners, self._before_a_job)
         self.volume: Any = None
         self.segmentation: Any = None
         self.segment_id = ""
@@ -60,7 +66,8 @@ class ControllerCore:
         self.direction, self.engine, self.live = "both", "auto", True
         self.overwrite_painted, self.painted_as_seeds, self.want_candidates = False, True, True
         self.generation = 0
-        self._install = before_first_use
+        self._install, self._install_sam2 = before_first_use, before_sam2
+        self._engine_ready = self._sam2_ready = False
         self._changed_at: float | None = None
 
     def listen(self, callback: Callback) -> None:
@@ -121,8 +128,8 @@ class ControllerCore:
         self.scribe.forget()
         self.volume = self.segmentation = None
         self.segment_id = ""
-        if self.board.started:
-            self.board.start(Task(self, self.host.forget))
+        if self._engine_ready:
+            self.board.start(ForgetTask(self, self.host.forget))
         self.board.tell_busy()
 
     def node_removed(self, node: Any) -> None:
@@ -137,8 +144,8 @@ class ControllerCore:
         if node is self.segmentation:
             self.segmentation, self.segment_id = None, ""
         self.scribe.forget(node)
-        if self.board.started and node.IsA("vtkMRMLVolumeNode") and node.GetID():
-            self.board.start(Task(self, self.host.forget_volume, f"{node.GetID()}:"))
+        if self._engine_ready and node.IsA("vtkMRMLVolumeNode") and node.GetID():
+            self.board.start(ForgetTask(self, self.host.forget_volume, f"{node.GetID()}:"))
 
     def close(self, timeout: float = 5.0) -> bool:
         """The module or the application ends; True when the worker has ended too."""
@@ -209,7 +216,15 @@ class ControllerCore:
         self.board.tell_busy(self._changed_at is not None)
         return len(found)
 
-    def _before_the_first_job(self) -> None:
-        if self._install is not None:
-            self._install()
-        import_engine()
+    def _before_a_job(self, task: Task) -> None:
+        """What a job needs is installed and imported here, in the main thread, the first time."""
+        if not self._engine_ready:
+            if self._install is not None:
+                self._install()
+            import_engine()
+            self._engine_ready = True
+        if not self._sam2_ready and not isinstance(task, ForgetTask) and needs_sam2(self.model_name):
+            if self._install_sam2 is not None:
+                self._install_sam2()
+            import_sam2()
+            self._sam2_ready = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from .requests import PropagateRequest
 
 OBJECT = "object"
+SAM2_FAMILIES = ("sam2", "medsam2")
 _MARK_LENGTH = 16
 _ENGINE = ("safetensors.torch", "segment_anything.modeling", "resource" if os.name == "posix" else "gc")
 _ROOMS = (
-    "engine.session", "models.catalog", "models.embedded", "models.families", "models.sam", "propagation.walk",
-    "apps.pipelines", "apps.describe", "apps.report",
+    "engine.session", "models.catalog", "models.embedded", "models.checkpoints", "models.loading", "models.lora_base",
+    "models.records", "propagation.walk", "apps.pipelines", "apps.describe", "apps.report",
 )  # fmt: skip
 """All that a first job would import otherwise, in the worker's thread."""
 
@@ -52,6 +54,22 @@ def import_engine() -> None:
     root = __name__.rsplit(".apps.", 1)[0]
     for name in _ROOMS:
         import_module(f"{root}.{name}")
+
+
+def needs_sam2(model: str) -> bool:
+    """True for a name of the catalogue whose family needs the package ``sam2``."""
+    from ...models.entries import find_entry
+
+    entry = find_entry(model)
+    return entry is not None and entry.family in SAM2_FAMILIES
+
+
+def import_sam2() -> None:
+    """Import what models of the SAM 2 family need, in the main thread; if it is missing, opening the model says so."""
+    root = __name__.rsplit(".apps.", 1)[0]
+    import_module(f"{root}.models.sam2")
+    with suppress(ImportError):
+        import_module("sam2.modeling.sam2_base")
 
 
 def facts_of(model: Any, volume: Volume, mapping: IntensityMapping, axis: str, sha256: str = "") -> Facts:

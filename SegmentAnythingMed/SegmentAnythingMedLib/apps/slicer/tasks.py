@@ -49,6 +49,10 @@ class Task:
         return False
 
 
+class ForgetTask(Task):
+    """The worker lets go of images; it needs no model."""
+
+
 class EstimateTask(Task):
     """What a propagation would cost."""
 
@@ -75,13 +79,12 @@ class TaskBoard:
 
     Args:
         listeners: told of ``busy``, ``progress`` and ``error``.
-        first: called in the main thread before the first task is started.
+        before: called with a task in the main thread before it is started.
     """
 
-    def __init__(self, listeners: Listeners, first: Callable[[], None]) -> None:
+    def __init__(self, listeners: Listeners, before: Callable[[Task], None]) -> None:
         self.worker = Worker()
-        self._listeners, self._first = listeners, first
-        self._started = False
+        self._listeners, self._before = listeners, before
         self._tasks: list[Task] = []
         self._was_busy = False
         self._shown: tuple | None = None
@@ -91,20 +94,13 @@ class TaskBoard:
         """Those that run or wait."""
         return tuple(self._tasks)
 
-    @property
-    def started(self) -> bool:
-        """True once something was started."""
-        return self._started
-
     def start(self, task: Task) -> None:
         """Give a task to the worker.
 
         Raises:
             SegmentAnythingMedError: ``worker.stopped``, ``model.torch``.
         """
-        if not self._started:
-            self._first()
-            self._started = True
+        self._before(task)
         task.job = self.worker.submit(task.function, *task.arguments, tag=task, replaces=task.replaces)
         self._tasks = [other for other in self._tasks if other.job.state != REPLACED]
         self._tasks.append(task)
