@@ -80,7 +80,11 @@ def test_import_segment_and_report(folder, sample, capsys, family):
         "segment", str(sample / "ct.nii.gz"), "--box", BOX, "--model", "mine", "--no-propagate",
         "--output", str(folder / "mask.nii.gz"), "--report", str(report), capsys=capsys,
     )  # fmt: skip
-    model = json.loads(report.read_text(encoding="utf-8"))["model"]
+    report = json.loads(report.read_text(encoding="utf-8"))
+    model = report["model"]
+    assert report["preprocessing"]["preparation"] == FAMILIES[family].preparation
+    keeps_aspect = family in ("sam", "medicosam", "mobile-sam", "lite-medsam")
+    assert ("square pixels" if keeps_aspect else "stretched") in report["preprocessing"]["frame"]
     assert (model["name"], model["family"], model["licence"]) == ("mine", family, "CC0-1.0")
     assert len(model["sha256"]) == 64
     assert (folder / "mask.nii.gz").is_file()

@@ -7,14 +7,18 @@ import torch.nn.functional as F
 from PIL import Image
 from segment_anything import SamPredictor, sam_model_registry
 from SegmentAnythingMedLib.engine.features import FeatureCache
+from SegmentAnythingMedLib.engine.session import Session
 from SegmentAnythingMedLib.errors import DeviceError, ModelError, PromptError
 from SegmentAnythingMedLib.models import sam_network
 from SegmentAnythingMedLib.models.catalog import load_model
 from SegmentAnythingMedLib.models.frame import OUTSIDE_LOGIT, Region
 from SegmentAnythingMedLib.models.interface import ModelInfo
+from SegmentAnythingMedLib.models.preparation import to_uint8
 from SegmentAnythingMedLib.models.sam import SamModel
 from SegmentAnythingMedLib.models.sam_network import build_sam, fuse_attention, sam_shape
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
+from SegmentAnythingMedLib.space.affine import Affine
+from SegmentAnythingMedLib.space.volume import Volume
 from skimage.transform import resize
 from tiny_sam import save_stock_sam, stock_sam
 
@@ -130,6 +134,24 @@ def test_a_region_equals_the_cut_out_picture(model, stock):
     outside = np.ones((90, 120), dtype=bool)
     outside[10:70, 40:115] = False
     assert (ours[0][outside] == OUTSIDE_LOGIT).all()
+
+
+def test_a_session_shows_a_tiny_object_in_a_cut_out(model, stock):
+    """The session cuts before it maps intensities; the model must not cut again."""
+    voxels = np.stack([picture((400, 300), seed) for seed in range(2)])
+    volume = Volume(voxels, Affine.from_parts((1.0, 1.0, 4.0)), modality="US")
+    with Session(volume, model, window="range") as session:
+        result = session.predict(1, SlicePrompts(box=(100.0, 200.0, 106.0, 205.0)))
+        mapped = to_uint8(session.mapping.apply(voxels[1]))
+        cut = session.orientation.show(mapped)
+        region = result.region
+        assert region is not None
+        cut = cut[region.row0 : region.row1, region.col0 : region.col1]
+        features = session.features(1, region).tensors["image_embedding"]
+    predictor = SamPredictor(stock)
+    predictor.set_image(as_rgb(cut))
+    theirs = predictor.get_image_embedding()[0].numpy()
+    assert float(np.abs(np.asarray(features, dtype=np.float32) - theirs).max()) <= 5e-3 * float(np.ptp(theirs))
 
 
 def test_anisotropic_pixels_become_square(model, stock):

@@ -24,7 +24,7 @@ from ..space.volume import Volume
 from .pipelines import Remark, Segmentation
 
 SCHEMA_NAME = "segment-anything-med/report"
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """First number: a reader of an older version cannot understand it. Second: fields were added."""
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
 DICOM_NAME = "DICOM series"
@@ -74,6 +74,7 @@ def build_report(
             **describe_stack(stack),
             "intensity": result.mapping.describe(),
             "network_input_px": int(model.image_size),
+            "preparation": model.info.preprocessing or model.info.family,
             "frame": _STRETCHED if result.engine == MEMORY else frame_rule(model),
         },
         "settings": {
@@ -121,7 +122,10 @@ def describe_stack(stack: SliceStack) -> dict[str, Any]:
 
 def frame_rule(model: Any) -> str:
     """What a model is shown of a slice, in words."""
-    return _REGION if model.uses_regions else _WHOLE + _ZOOM
+    if model.uses_regions:
+        return _REGION
+    stretched = model.frame((1, 2), (1.0, 1.0)).content[0] == model.image_size
+    return (_STRETCHED if stretched else _WHOLE) + _ZOOM
 
 
 def describe_counters(counters: Any) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def feature_key(slice_hash: str, model: ModelInfo, frame: Frame, conditions: Map
 
     Args:
         slice_hash: from :func:`slice_key`, of all pixels that the frame shows at least.
-        model: its weights' hash and its family (the same file can be run as two families) are part of the key.
+        model: its weights' hash, its family and its preprocessing (the same file can be run in several ways) are part
+            of the key.
         frame: geometry in which the slice is encoded.
         conditions: whatever else changes the features, as JSON values: the intensity mapping; the kind of device, where
             results must not depend on features that another device left on disk.
@@ -54,7 +55,7 @@ def feature_key(slice_hash: str, model: ModelInfo, frame: Frame, conditions: Map
     region = frame.region
     parts = [
         slice_hash,
-        [model.sha256, model.family],
+        [model.sha256, model.family, model.preprocessing],
         list(frame.slice_shape),
         [region.row0, region.col0, region.row1, region.col1],
         frame.size,

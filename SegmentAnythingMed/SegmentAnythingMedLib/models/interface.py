@@ -30,6 +30,7 @@ class ModelInfo:
         sha256: hash of the checkpoint file, 64 hex digits; part of every cache key and report.
         source: where the weights came from: a file name (no folder: it may name a person), a URL or ``shipped``.
         licence: SPDX identifier of the weights, or ``unknown``.
+        preprocessing: how images are prepared (``preparation.PREPARATIONS``); empty when the family alone says it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelInfo:
     sha256: str
     source: str
     licence: str
+    preprocessing: str = ""
 
 
 @dataclass(frozen=True, eq=False)

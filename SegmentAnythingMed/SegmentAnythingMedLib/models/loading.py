@@ -38,6 +38,7 @@ def open_model(
         sha256=checkpoint.fingerprint,
         source=identity.source,
         licence=identity.licence,
+        preprocessing=identity.preparation,
     )
     options = {
         "device": device,
