@@ -260,7 +260,7 @@ def test_old_steps_are_forgotten_by_number_and_by_size(desk):
     for n in range(6):
         writer.write(first, {n: phantom.mask[12]}, "k")
     assert [few.undo() for _ in range(4)] == [True, True, True, False]
-    small = History(segmentation, maximum_bytes=2000)
+    small = History(segmentation, maximum_bytes=600)
     writer = SegmentWriter(segmentation, phantom.node, small)
     for n in range(10, 16):
         writer.write(first, {n: phantom.mask[12]}, "k")

@@ -12,14 +12,15 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from SegmentAnythingMedLib.apps.slicer import provenance, provenance_form
+from SegmentAnythingMedLib.apps.slicer.acceptance import accept, changed_since_accepted
 from SegmentAnythingMedLib.apps.slicer.prompt_nodes import tag_of
 from SegmentAnythingMedLib.apps.slicer.provenance import Provenance, read_provenance, write_provenance
 from SegmentAnythingMedLib.apps.slicer.volumes import volume_from_node
-from SegmentAnythingMedLib.apps.slicer.writing import SegmentWriter
+from SegmentAnythingMedLib.apps.slicer.writing import SegmentWriter, read_segment
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.prompts.volume_prompts import BoxPrompt, MaskPrompt, PointPrompt, ScribblePrompt, StopMark
 from SegmentAnythingMedLib.propagation.records import SliceRecord
-from slicer_reference import planes
+from slicer_reference import planes, put
 
 pytestmark = pytest.mark.usefixtures("slicer_host")
 MODEL = {
@@ -112,7 +113,7 @@ def test_a_fresh_segment_has_none_and_the_first_write_makes_a_draft(scene):
     SegmentWriter(segmentation, phantom.node).write(segment_id, {12: phantom.mask[12]}, "k")
     validate(text_of(segmentation, segment_id))
     assert read_provenance(segmentation, segment_id).status == "draft"
-    provenance.accept(segmentation, segment_id, "  R. Reviewer ")
+    accept(segmentation, segment_id, "  R. Reviewer ")
     accepted = read_provenance(segmentation, segment_id)
     assert (accepted.status, accepted.reviewer) == ("accepted", "R. Reviewer")
     assert accepted.accepted_utc
@@ -127,6 +128,31 @@ def test_a_fresh_segment_has_none_and_the_first_write_makes_a_draft(scene):
     with pytest.raises(InputError) as missing:
         read_provenance(segmentation, "no such id")
     assert missing.value.code == "segment.missing"
+
+
+def test_an_accepted_segment_tells_what_a_person_changed_and_whether_it_changed_since(scene):
+    phantom, segmentation, segment_id = scene
+    writer = SegmentWriter(segmentation, phantom.node)
+    writer.write(segment_id, planes(phantom.mask, "k", range(8, 12)), "k")
+    mask = read_segment(segmentation, segment_id, phantom.node)
+    mask[9, 2:4, 2:4] = True
+    put(segmentation, segment_id, phantom.node, mask)
+    accept(segmentation, segment_id)
+    accepted = read_provenance(segmentation, segment_id)
+    assert accepted.edited_slices == (9,)
+    assert len(accepted.content_hash) == 16
+    validate(text_of(segmentation, segment_id))
+    assert not changed_since_accepted(segmentation, segment_id)
+    for node in (phantom.node, segmentation):
+        node.HardenTransform()
+    assert not changed_since_accepted(segmentation, segment_id)
+    mask[20, 5, 5] = True
+    put(segmentation, segment_id, phantom.node, mask)
+    assert changed_since_accepted(segmentation, segment_id)
+    writer.write(segment_id, {12: phantom.mask[12]}, "k")
+    draft = read_provenance(segmentation, segment_id)
+    assert (draft.status, draft.edited_slices, draft.content_hash) == ("draft", (), "")
+    assert not changed_since_accepted(segmentation, segment_id)
 
 
 def test_size_stays_within_bounds(scene):

@@ -9,6 +9,7 @@ changes only cells that still are as it left them.
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ MAXIMUM_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Cells of one segment that a write changed, packed to bits of the write's box.
+    """Cells of one segment that a write changed, as packed bits of the write's box.
 
     Attributes:
         segment_id: of the segment.
@@ -36,8 +37,8 @@ class Change:
     """
 
     segment_id: str
-    given: np.ndarray
-    taken: np.ndarray
+    given: bytes
+    taken: bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +62,28 @@ class Write:
         for segment_id, cells in before.items():
             now = after[segment_id]
             if not np.array_equal(cells, now):
-                changes.append(Change(segment_id, np.packbits(now & ~cells), np.packbits(cells & ~now)))
+                changes.append(Change(segment_id, _pack(now & ~cells), _pack(cells & ~now)))
         return cls(to_ras, box, tuple(changes))
 
-    def cells(self, packed: np.ndarray) -> np.ndarray:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, J, I) of the box."""
+        return tuple(high - low for low, high in self.box[::-1])
+
+    def cells(self, packed: bytes) -> np.ndarray:
         """Packed bits as bool [K, J, I] of the box."""
-        shape = tuple(high - low for low, high in self.box[::-1])
-        return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
+        bits = np.frombuffer(zlib.decompress(packed), dtype=np.uint8)
+        return np.unpackbits(bits, count=int(np.prod(self.shape))).reshape(self.shape).astype(bool)
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        return sum(change.given.nbytes + change.taken.nbytes for change in self.changes)
+        return sum(len(change.given) + len(change.taken) for change in self.changes)
+
+
+def _pack(cells: np.ndarray) -> bytes:
+    """Bits, squeezed: a whole body's box is megabytes of almost nothing but zeros."""
+    return zlib.compress(np.packbits(cells).tobytes(), 1)
 
 
 @dataclass(eq=False)
@@ -192,7 +203,7 @@ class History:
 
     def _bring_back(self, editor: CellEditor, write: Write, backwards: bool) -> list[str]:
         notes, plans = [], []
-        untouched = np.ones(tuple(high - low for low, high in write.box[::-1]), dtype=bool)
+        untouched = np.ones(write.shape, dtype=bool)
         for change in write.changes:
             given, taken = write.cells(change.given), write.cells(change.taken)
             if backwards:
@@ -218,7 +229,7 @@ class History:
             return "A segment of this step was removed since; it is left out."
         layer = layer_of(self._segmentation, segment_id)
         if layer is None:
-            return np.zeros(tuple(high - low for low, high in write.box[::-1]), dtype=bool)
+            return np.zeros(write.shape, dtype=bool)
         if not np.allclose(layer.to_ras, write.to_ras, atol=1e-4):
             return f"{segment.GetName()} lies on another grid since; it is left as it is."
         return layer.read(write.box)

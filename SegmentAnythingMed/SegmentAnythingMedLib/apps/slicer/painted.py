@@ -67,6 +67,19 @@ def painted_slices(
     return _painted(written, layer, grid, asked)
 
 
+def painted_on_record(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> set[int]:
+    """Painted slices on the grid and axis that the segment was written on last, whatever volume is shown now.
+
+    Raises:
+        InputError: ``segment.*``.
+    """
+    record = read_provenance(segmentation, segment_id).written
+    layer = layer_of(segmentation, segment_id)
+    if record is None or layer is None or layer.empty:
+        return set()
+    return _painted(record, layer, grid_of_record(record, layer), None)
+
+
 def written_here(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, grid: GridMap, axis: str) -> Written:
     """What was written to a segment, by slices of ``axis`` on ``grid``.
 
@@ -120,15 +133,25 @@ def not_painted(segmentation: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]
         record = read_provenance(segmentation, segment_id).written
         layer = layer_of(segmentation, segment_id)
         if record is not None and layer is not None:
-            grid = _grid_of_record(record, layer)
-            clean.append((segment_id, record, grid, set(record.hashes) - _painted(record, layer, grid, None)))
+            grid = grid_of_record(record, layer)
+            here = replace(record, to_ras=grid.to_ras @ grid.to_cells, to_cells=grid.to_cells)
+            clean.append((segment_id, here, grid, set(record.hashes) - _painted(record, layer, grid, None)))
     yield
     for segment_id, record, grid, slices in clean:
         remember(segmentation, segment_id, record, grid, slices)
 
 
-def _grid_of_record(record: Written, layer: Layer) -> GridMap:
-    return grid_map(record.shape, record.to_ras, layer.to_ras)
+def grid_of_record(record: Written, layer: Layer) -> GridMap:
+    """Where the slices of a record lie among the cells of a segment now.
+
+    Their place in space counts; when a transform was hardened into the segmentation since, their place among the cells.
+    Which of both it is tells the content: the one on which fewer slices have changed.
+    """
+    in_space = grid_map(record.shape, record.to_ras, layer.to_ras)
+    among_cells = grid_map(record.shape, layer.to_ras @ record.to_cells, layer.to_ras)
+    if np.allclose(in_space.to_cells, among_cells.to_cells, atol=1e-4):
+        return in_space
+    return min((in_space, among_cells), key=lambda grid: len(_painted(record, layer, grid, None)))
 
 
 def _painted(written: Written, layer: Layer | None, grid: GridMap, asked: set[int] | None) -> set[int]:
@@ -168,7 +191,7 @@ def _close(one: Affine, other: Affine, shape: tuple[int, int, int]) -> bool:
 
 
 def _carried_over(record: Written, here: Written, layer: Layer, grid: GridMap) -> Written:
-    painted = _painted(record, layer, _grid_of_record(record, layer), None)
+    painted = _painted(record, layer, grid_of_record(record, layer), None)
     present = read_voxels(layer, grid, whole(grid.shape))
     crossed = _crossed_slices(record, here, present)
     hashes = {}

@@ -22,7 +22,7 @@ from ...prompts.volume_prompts import MaskPrompt, Prompt, ScribblePrompt, Volume
 from ...propagation.records import SliceRecord
 from ...space.volume import Volume
 from .prompt_nodes import segment_of, tag_of
-from .provenance_form import ACCEPTED, DRAFT, MAX_TEXT, SCHEMA_PATH, Provenance, Written, from_text, to_text
+from .provenance_form import ACCEPTED, DRAFT, SCHEMA_PATH, Provenance, Written, from_text, to_text
 
 __all__ = [
     "ACCEPTED",
@@ -31,7 +31,6 @@ __all__ = [
     "TAG",
     "Provenance",
     "Written",
-    "accept",
     "image_facts",
     "plain_prompts",
     "plain_records",
@@ -77,7 +76,7 @@ def write_provenance(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: s
     known = from_text(before)
     if known.newer:
         segment.SetTag(KEPT_TAG, before)
-    now = _now()
+    now = utc_now()
     stored = replace(
         provenance,
         written=provenance.written or known.written,
@@ -95,19 +94,8 @@ def write_provenance(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: s
 def store_written(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, written: Written) -> None:
     """Keep what was written to slices; a segment without a status becomes a draft, an accepted one too."""
     known = read_provenance(segmentation, segment_id)
-    write_provenance(
-        segmentation, segment_id, replace(known, written=written, status=DRAFT, reviewer="", accepted_utc="")
-    )
-
-
-def accept(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, reviewer: str = "") -> None:
-    """Mark a segment as reviewed and accepted, now; the next write makes it a draft again."""
-    known = read_provenance(segmentation, segment_id)
-    write_provenance(
-        segmentation,
-        segment_id,
-        replace(known, status=ACCEPTED, reviewer=reviewer.strip()[:MAX_TEXT], accepted_utc=_now()),
-    )
+    draft = replace(known, status=DRAFT, reviewer="", accepted_utc="", edited_slices=(), content_hash="")
+    write_provenance(segmentation, segment_id, replace(draft, written=written))
 
 
 def image_facts(volume: Volume, voxels: bool = True) -> dict[str, Any]:
@@ -156,5 +144,6 @@ def plain_records(records: Iterable[SliceRecord]) -> tuple[dict[str, Any], ...]:
     return tuple(record.to_json() for record in sorted(records, key=lambda record: record.index))
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """This moment in ISO 8601, to the second."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -64,6 +64,8 @@ class Provenance:
         modified_utc: last write of this record.
         reviewer: who accepted it, as the user typed it; empty while a draft.
         accepted_utc: when; empty while a draft.
+        edited_slices: slices that a person had painted when it was accepted.
+        content_hash: of the segment when it was accepted, 16 hex digits; empty while a draft.
         tool: name and version of the program that wrote it.
         newer: version of a record that this program cannot read, else empty; all other fields are then empty.
     """
@@ -84,6 +86,8 @@ class Provenance:
     modified_utc: str = ""
     reviewer: str = ""
     accepted_utc: str = ""
+    edited_slices: tuple[int, ...] = ()
+    content_hash: str = ""
     tool: Mapping[str, str] = field(default_factory=lambda: {"name": "SegmentAnythingMed", "version": __version__})
     newer: str = ""
 
@@ -125,12 +129,14 @@ def from_text(text: str) -> Provenance:
 
 def _form(provenance: Provenance) -> dict[str, Any]:
     form: dict[str, Any] = {"schema": SCHEMA_NAME, "version": SCHEMA_VERSION, "tool": dict(provenance.tool)}
-    for name in ("status", "created_utc", "modified_utc", "reviewer", "accepted_utc", "axis"):
+    for name in ("status", "created_utc", "modified_utc", "reviewer", "accepted_utc", "content_hash", "axis"):
         if getattr(provenance, name):
             form[name] = getattr(provenance, name)
     for name in ("model", "device", "image", "preprocessing", "settings", "ends"):
         if getattr(provenance, name) is not None:
             form[name] = _plain(getattr(provenance, name))
+    if provenance.edited_slices:
+        form["edited_slices"] = [int(n) for n in provenance.edited_slices]
     form["prompts"] = [_plain(prompt) for prompt in provenance.prompts]
     form["records"] = [_plain(record) for record in provenance.records]
     form["notes"] = [str(note)[:MAX_TEXT] for note in provenance.notes[:MAX_NOTES]]
@@ -152,7 +158,7 @@ def _parsed(form: Mapping[str, Any]) -> Provenance:
         to_ras, to_cells = _matrix(written["ijk_to_ras"]), _matrix(written["ijk_to_cells"])
         hashes = {int(index): str(value) for index, value in written["hashes"].items()}
         written = Written(str(written["axis"]), tuple(int(n) for n in written["shape_kji"]), to_ras, to_cells, hashes)
-    texts = ("status", "created_utc", "modified_utc", "reviewer", "accepted_utc")
+    texts = ("status", "created_utc", "modified_utc", "reviewer", "accepted_utc", "content_hash")
     parts = ("model", "device", "image", "preprocessing", "settings", "ends", "axis")
     return Provenance(
         **{name: str(form.get(name, "")) for name in texts},
@@ -164,6 +170,7 @@ def _parsed(form: Mapping[str, Any]) -> Provenance:
         ),
         notes=tuple(str(note) for note in form.get("notes", ())),
         written=written,
+        edited_slices=tuple(int(n) for n in form.get("edited_slices", ())),
         tool=dict(form.get("tool", {})),
     )
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...propagation import records
 from ...propagation.records import SliceRecord
+from .acceptance import accept as accept_provenance
 from .prompt_nodes import tag_of
 from .provenance import ACCEPTED, TAG, read_provenance, write_provenance
-from .provenance import accept as accept_provenance
 from .segment_state import Candidates
 
 if TYPE_CHECKING:
