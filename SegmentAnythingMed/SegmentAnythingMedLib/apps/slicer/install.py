@@ -29,6 +29,7 @@ OLDEST_SLICER = (5, 10)
 TORCH = Requirement("torch", "2.10")
 TORCHVISION = Requirement("torchvision", "0.25")
 SAM2 = Requirement("sam2", "1.1", "2")
+SAM2_FAMILIES = ("sam2", "medsam2")
 SLICER_OWN = ("numpy", "scipy", "SimpleITK", "pydicom", "pillow", "requests", "vtk")
 KEPT = (*SLICER_OWN, TORCH.name, TORCHVISION.name)
 
@@ -54,6 +55,21 @@ def ensure_sam2() -> None:
     """
     ensure_ready()
     ensure_packages([SAM2])
+
+
+def ensure_for(model_name: str) -> None:
+    """Everything that a model of the catalogue, or a checkpoint, needs.
+
+    Raises:
+        InstallError: as :func:`ensure_ready`.
+    """
+    from ...models.entries import find_entry
+
+    entry = find_entry(model_name)
+    if entry is not None and entry.family in SAM2_FAMILIES:
+        ensure_sam2()
+    else:
+        ensure_ready()
 
 
 def check_slicer() -> None:
