@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 OBJECT = "object"
 SAM2_FAMILIES = ("sam2", "medsam2")
 _MARK_LENGTH = 16
-_ENGINE = ("safetensors.torch", "segment_anything.modeling", "resource" if os.name == "posix" else "gc")
+_ENGINE = ("safetensors.torch", "resource" if os.name == "posix" else "gc")
 _ROOMS = (
-    "engine.session", "models.catalog", "models.embedded", "models.checkpoints", "models.loading", "models.lora_base",
-    "models.records", "propagation.walk", "apps.pipelines", "apps.describe", "apps.report",
+    "engine.session", "models.catalog", "models.embedded", "propagation.walk", "apps.pipelines", "apps.describe",
+    "apps.report",
 )  # fmt: skip
-"""All that a first job would import otherwise, in the worker's thread."""
+_OTHER_MODELS = ("models.checkpoints", "models.loading", "models.lora_base", "models.records")
+"""All that a first job would import otherwise, in the worker's thread; torchvision comes with other models only."""
+_ROOT = __name__.rsplit(".apps.", 1)[0]
 
 
 def import_engine() -> None:
@@ -51,9 +53,8 @@ def import_engine() -> None:
         ) from None
     for name in _ENGINE:
         import_module(name)
-    root = __name__.rsplit(".apps.", 1)[0]
     for name in _ROOMS:
-        import_module(f"{root}.{name}")
+        import_module(f"{_ROOT}.{name}")
 
 
 def needs_sam2(model: str) -> bool:
@@ -64,12 +65,18 @@ def needs_sam2(model: str) -> bool:
     return entry is not None and entry.family in SAM2_FAMILIES
 
 
-def import_sam2() -> None:
-    """Import what models of the SAM 2 family need, in the main thread; if it is missing, opening the model says so."""
-    root = __name__.rsplit(".apps.", 1)[0]
-    import_module(f"{root}.models.sam2")
-    with suppress(ImportError):
-        import_module("sam2.modeling.sam2_base")
+def import_model(model: str) -> None:
+    """Import what a model needs beside the engine, in the main thread; what is missing, opening the model says."""
+    from ...models.entries import BUILT_IN
+
+    if model.strip().lower() == BUILT_IN:
+        return
+    for name in _OTHER_MODELS:
+        import_module(f"{_ROOT}.{name}")
+    if needs_sam2(model):
+        import_module(f"{_ROOT}.models.sam2")
+        with suppress(ImportError):
+            import_module("sam2.modeling.sam2_base")
 
 
 def facts_of(model: Any, volume: Volume, mapping: IntensityMapping, axis: str, sha256: str = "") -> Facts:
