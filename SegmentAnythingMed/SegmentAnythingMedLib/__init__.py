@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .models.downloads import download_model
     from .models.stored import import_model, remove_model, verify_models
     from .prompts.types import SlicePrompts
+    from .propagation.memory_settings import MemorySettings
     from .propagation.settings import PropagationSettings
     from .propagation.walk import propagate
     from .space.affine import Affine
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Affine": "space.affine",
+    "MemorySettings": "propagation.memory_settings",
     "PropagationSettings": "propagation.settings",
     "Session": "engine.session",
     "SlicePrompts": "prompts.types",
@@ -66,6 +68,7 @@ __all__ = [
     "DeviceError",
     "DownloadError",
     "InputError",
+    "MemorySettings",
     "ModelError",
     "Progress",
     "PromptError",

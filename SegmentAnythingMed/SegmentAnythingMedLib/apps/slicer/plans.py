@@ -75,6 +75,7 @@ def import_model(model: str) -> None:
         import_module(f"{_ROOT}.{name}")
     if needs_sam2(model):
         import_module(f"{_ROOT}.models.sam2")
+        import_module(f"{_ROOT}.engine.memory_tracker")
         with suppress(ImportError):
             import_module("sam2.modeling.sam2_base")
 
