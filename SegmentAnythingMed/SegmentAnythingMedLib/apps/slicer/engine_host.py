@@ -7,7 +7,6 @@ prompts give the same mask again after a reload, and on the command line.
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -252,9 +251,9 @@ class EngineHost:
             raise lack from None
 
     def _free(self) -> None:
+        """Not with ``gc.collect``: in this thread it would take apart nodes and widgets of the main thread, too."""
         if self._cache is not None:
             self._cache.clear()
-        gc.collect()
         if self._model is not None and str(self._model.device).startswith("cuda"):
             import torch
 
