@@ -22,7 +22,6 @@ class ctkCollapsibleButton(PythonQtManners, QtWidgets.QWidget):
     collapsed = kept_property(bool, "collapsed", False, "contentsCollapsed")
     text = kept_property(str, "text", "")
     collapsedHeight = kept_property(int, "collapsedHeight", 0)
-    flat = kept_property(bool, "flat", False)
     checkable = kept_property(bool, "checkable", True)
 
     def __init__(self, text: Any = "", parent: Any = None) -> None:

@@ -58,18 +58,20 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
             widget.enter()
 
 
-class qMRMLNodeComboBox(qMRMLWidget):
+class qMRMLNodeComboBox(PythonQtManners, QtWidgets.QWidget):
     """Selector of nodes: the scene's real content, real creation of nodes; menu actions are methods here."""
 
     currentNodeChanged = Signal(object)
     currentNodeChangedToAny = Signal(bool)
     currentNodeIDChanged = Signal(str)
-    nodeAddedByUser = Signal(object)
+    nodeAdded = Signal(object)
+    nodeAddedByUserAction = Signal(object)
     SIGNATURES = {  # noqa: RUF012
         "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
         "currentNodeChanged(bool)": "currentNodeChangedToAny",
         "currentNodeIDChanged(QString)": "currentNodeIDChanged",
-        "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser",
+        "nodeAdded(vtkMRMLNode*)": "nodeAdded",
+        "nodeAddedByUserAction(vtkMRMLNode*)": "nodeAddedByUserAction",
     }
     nodeTypes = kept_property("QStringList", "nodeTypes", [])
     hideChildNodeTypes = kept_property("QStringList", "hideChildNodeTypes", [])
@@ -124,10 +126,17 @@ class qMRMLNodeComboBox(qMRMLWidget):
         node = scene.AddNewNodeByClass(node_class or self.nodeTypes[0], name)
         if self.selectNodeUponCreation:
             self.setCurrentNode(node)
-        emit(self, "nodeAddedByUser", node)
+        emit(self, "nodeAdded", node)
+        emit(self, "nodeAddedByUserAction", node)
         return node
 
-    def _scene_set(self, scene: Any) -> None:
+    def mrmlScene(self) -> Any:
+        """The scene; None before it was set."""
+        return self.__dict__.get("_scene")
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Show the nodes of a scene."""
+        self.__dict__["_scene"] = scene
         self._observers.clear()
         if scene:
             self._observers.observe(scene, scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent)

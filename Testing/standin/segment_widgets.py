@@ -62,11 +62,11 @@ class qMRMLSegmentsTableView(qMRMLWidget):
             )
         self._refresh()
 
-    def selectedSegmentIDs(self) -> list[str]:
-        """Ids of the selected rows."""
-        return [self._ids[index.row()] for index in self._table.selectionModel().selectedRows()]
+    def selectedSegmentIDs(self) -> tuple[str, ...]:
+        """Ids of the selected rows; PythonQt gives lists of texts as tuples."""
+        return tuple(self._ids[index.row()] for index in self._table.selectionModel().selectedRows())
 
-    def setSelectedSegmentIDs(self, segment_ids: list[str]) -> None:
+    def setSelectedSegmentIDs(self, segment_ids: list[str] | tuple[str, ...]) -> None:
         """Select the rows of some segments."""
         self._table.clearSelection()
         for segment_id in segment_ids:
@@ -77,9 +77,10 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         """Select nothing."""
         self._table.clearSelection()
 
-    def segmentCount(self) -> int:
-        """Number of rows."""
+    def _count(self) -> int:
         return len(self._ids)
+
+    segmentCount = QtCore.Property(int, _count)
 
     def _scene_set(self, scene: Any) -> None:
         if scene is None:
