@@ -208,3 +208,12 @@ def test_command_line(tmp_path, capsys, monkeypatch, model):
     assert report["settings"]["engine"] == "memory"
     assert main([*job, "--engine", "prompt", "--report", str(tmp_path / "r2.json")]) == 0
     assert json.loads((tmp_path / "r2.json").read_text())["settings"]["engine"] == "prompt"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_very_short_stacks(model, count):
+    volume = video.blobs(9)
+    short = Volume(np.ascontiguousarray(volume.voxels[4 : 4 + count]), volume.affine)
+    result = propagate(Session(short, model, axis="k", window=WINDOW), {0: BOX}, LOOSE)
+    assert result.records[0].reason == "seed"
+    assert set(result.records) == set(range(count))

@@ -334,3 +334,27 @@ def test_engine_choice():
         with pytest.raises(InputError) as caught:
             propagate(wrong.pop("predictor"), seeds, **wrong)
         assert caught.value.code == "option.engine"
+
+
+def test_a_listener_hears_of_every_slice_and_settings_may_differ_by_object():
+    truth = discs([8] * 10)
+    stub, heard = StubTracker(truth), {"a": {}, "b": {}}
+    results = propagate_objects(
+        stub,
+        {"a": box_seed(truth, 2, 6), "b": box_seed(truth, 4)},
+        {"a": PropagationSettings(), "b": MemorySettings(limits=(3, 5))},
+        listener=lambda name, decided: heard[name].update(decided),
+    )
+    for name, result in results.items():
+        assert {index: record for index, (record, _) in heard[name].items()} == dict(result.records)
+        assert set(result.masks) == {index for index, (_, mask) in heard[name].items() if mask is not None}
+    assert set(results["b"].masks) == {3, 4, 5}
+
+
+def test_the_rest_of_the_way_is_estimated():
+    truth = discs([8] * 30)
+    stub, most = StubTracker(truth), []
+    propagate(stub, box_seed(truth, 10), progress=Progress(lambda progress: most.append(progress.at_most)))
+    known = [number for number in most if number is not None]
+    assert known[0] >= known[-1]
+    assert known[-1] == 0
