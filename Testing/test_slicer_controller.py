@@ -365,7 +365,7 @@ class TestMessages:
         assert installed == [1]
         assert controller.close()
 
-    def test_the_sam_2_package_is_asked_for_with_the_first_model_of_that_family(self, bench):
+    def test_the_sam_2_package_is_asked_for_with_a_model_of_that_family(self, bench):
         installed = []
         controller = type(bench.controller)(bench.controller.host, before_sam2=lambda: installed.append(1))
         for name, count in (("built-in", 0), ("sam2-tiny", 1), ("built-in", 1), ("sam2-tiny", 1)):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .hybrid_encoder import HybridConfig, HybridEncoder
 from .reference import Reference, ReferenceReader
+from .sam_blocks import decoder_blocks
 
 POINT_NEGATIVE, POINT_POSITIVE, BOX_FIRST, BOX_SECOND, PADDING = 0, 1, 2, 3, -1
 """Labels of prompt tokens, as in SAM: a box is two tokens; point prompts without a box carry one padding token."""
@@ -88,9 +89,7 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
-        from segment_anything.modeling.mask_decoder import MLP
-        from segment_anything.modeling.transformer import TwoWayTransformer
-
+        MLP, TwoWayTransformer = decoder_blocks()
         dim, (s2, s4) = config.embed_dim, config.skip_dims
         self.transformer = TwoWayTransformer(depth=2, embedding_dim=dim, num_heads=4, mlp_dim=4 * dim)
         self.output_tokens = nn.Embedding(1 + self.masks, dim)  # predicted IoU, then masks

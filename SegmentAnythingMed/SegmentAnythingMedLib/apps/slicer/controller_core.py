@@ -11,7 +11,7 @@ from .collecting import check_choice, scan_of, target_of
 from .engine_host import EngineHost
 from .events import Callback, Listeners
 from .live import take_prompts
-from .plans import import_engine, import_sam2, needs_sam2
+from .plans import import_engine, import_model, needs_sam2
 from .propagating import PropagationTask
 from .requests import ModelChoice, Scan
 from .scribe import Scribe
@@ -67,7 +67,7 @@ class ControllerCore:
         self.overwrite_painted, self.painted_as_seeds, self.want_candidates = False, True, True
         self.generation = 0
         self._install, self._install_sam2 = before_first_use, before_sam2
-        self._engine_ready = self._sam2_ready = False
+        self._engine_ready, self._ready_models = False, set()
         self._changed_at: float | None = None
 
     def listen(self, callback: Callback) -> None:
@@ -223,8 +223,9 @@ class ControllerCore:
                 self._install()
             import_engine()
             self._engine_ready = True
-        if not self._sam2_ready and not isinstance(task, ForgetTask) and needs_sam2(self.model_name):
-            if self._install_sam2 is not None:
-                self._install_sam2()
-            import_sam2()
-            self._sam2_ready = True
+        if self.model_name in self._ready_models or isinstance(task, ForgetTask):
+            return
+        if self._install_sam2 is not None and needs_sam2(self.model_name):
+            self._install_sam2()
+        import_model(self.model_name)
+        self._ready_models.add(self.model_name)

@@ -27,7 +27,7 @@ SAM2_FAMILIES = ("sam2", "medsam2")
 _MARK_LENGTH = 16
 _ENGINE = ("safetensors.torch", "resource" if os.name == "posix" else "gc")
 _ROOMS = (
-    "engine.session", "models.catalog", "models.embedded", "propagation.walk", "apps.pipelines", "apps.describe",
+    "engine.session", "models.catalog", "models.device", "models.embedded", "propagation.walk", "apps.pipelines", "apps.describe",
     "apps.report",
 )  # fmt: skip
 _OTHER_MODELS = ("models.checkpoints", "models.loading", "models.lora_base", "models.records")
@@ -42,7 +42,7 @@ def import_engine() -> None:
     stuck. Waiting threads must sleep: OpenMP's default is to spin, which steals the cores from Slicer's rendering.
 
     Raises:
-        ModelError: ``model.torch`` when PyTorch is not installed.
+        ModelError: ``model.torch`` when PyTorch is not installed, ``model.segment_anything``.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -55,6 +55,9 @@ def import_engine() -> None:
         import_module(name)
     for name in _ROOMS:
         import_module(f"{_ROOT}.{name}")
+    from ...models.sam_blocks import decoder_blocks
+
+    decoder_blocks()
 
 
 def needs_sam2(model: str) -> bool:
@@ -67,7 +70,7 @@ def needs_sam2(model: str) -> bool:
 
 def import_model(model: str) -> None:
     """Import what a model needs beside the engine, in the main thread; what is missing, opening the model says."""
-    from ...models.entries import BUILT_IN
+    from ...models.catalog import BUILT_IN
 
     if model.strip().lower() == BUILT_IN:
         return
