@@ -295,3 +295,16 @@ def test_the_rooms_load_neither_slicer_nor_torch(name):
     folder = REPOSITORY / "SegmentAnythingMed"
     ran = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert ran.stdout.strip() == "[]", ran.stderr
+
+
+@pytest.mark.parametrize(("package", "code"), [("torch", "model.torch"), ("safetensors", "model.package")])
+def test_a_missing_package_is_said_in_words(package, code):
+    script = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from SegmentAnythingMedLib.apps.slicer.plans import import_engine\n"
+        "try: import_engine()\n"
+        "except Exception as error: print(error.code, '|', error)"
+    )
+    folder = REPOSITORY / "SegmentAnythingMed"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert ran.stdout.startswith(f"{code} | Expected "), ran.stdout + ran.stderr

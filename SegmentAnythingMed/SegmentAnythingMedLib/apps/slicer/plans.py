@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 OBJECT = "object"
 SAM2_FAMILIES = ("sam2", "medsam2")
 _MARK_LENGTH = 16
-_ENGINE = ("safetensors.torch", "resource" if os.name == "posix" else "gc")
+_ENGINE = ("torch", "safetensors.torch", "resource" if os.name == "posix" else "gc")
 _ROOMS = (
-    "engine.session", "models.catalog", "models.device", "models.embedded", "propagation.walk", "apps.pipelines", "apps.describe",
-    "apps.report",
+    "engine.session", "models.catalog", "models.device", "models.embedded", "propagation.walk", "apps.pipelines",
+    "apps.describe", "apps.report",
 )  # fmt: skip
 _OTHER_MODELS = ("models.checkpoints", "models.loading", "models.lora_base", "models.records")
 """All that a first job would import otherwise, in the worker's thread; torchvision comes with other models only."""
@@ -42,19 +42,18 @@ def import_engine() -> None:
     stuck. Waiting threads must sleep: OpenMP's default is to spin, which steals the cores from Slicer's rendering.
 
     Raises:
-        ModelError: ``model.torch`` when PyTorch is not installed, ``model.segment_anything``.
+        ModelError: ``model.torch`` or ``model.package`` when something is not installed, ``model.segment_anything``.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        import torch  # noqa: F401
-    except ImportError:
+        for name in (*_ENGINE, *(f"{_ROOT}.{room}" for room in _ROOMS)):
+            import_module(name)
+    except ImportError as error:
+        what = "PyTorch" if error.name == "torch" else f"the Python package {error.name}"
         raise ModelError(
-            "model.torch", "Expected PyTorch to be installed; it is not. Install it with the module's button first."
+            "model.torch" if error.name == "torch" else "model.package",
+            f"Expected {what} to be installed; it cannot be imported. Nothing was changed; install it first.",
         ) from None
-    for name in _ENGINE:
-        import_module(name)
-    for name in _ROOMS:
-        import_module(f"{_ROOT}.{name}")
     from ...models.sam_blocks import decoder_blocks
 
     decoder_blocks()
