@@ -382,3 +382,22 @@ def test_registering_twice_changes_nothing(bench) -> None:
     register_effect()
     assert list(slicer.qSlicerSegmentEditorEffectFactory.instance().effects) == ["Segment Anything"]
     assert not hasattr(slicer, "SegmentEditorSegmentAnythingEffect")
+
+
+def test_bent_transforms_are_refused_in_words(bench) -> None:
+    import slicer
+    import vtk
+
+    here = bench()
+    grid, bent = vtk.vtkImageData(), vtk.vtkBSplineTransform()
+    grid.SetDimensions(4, 4, 4)
+    grid.SetSpacing(50, 50, 50)
+    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    grid.GetPointData().GetScalars().Fill(3.0)
+    bent.SetCoefficientData(grid)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "Bent")
+    node.SetAndObserveTransformFromParent(bent)
+    here.phantom.node.SetAndObserveTransformNodeID(node.GetID())
+    here.view.click(150, 150)
+    assert "arden" in here.effect.options.status.text
+    assert not here.effect.session.busy

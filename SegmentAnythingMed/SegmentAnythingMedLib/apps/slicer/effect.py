@@ -138,7 +138,7 @@ class SegmentEditorSegmentAnythingEffect(AbstractScriptedSegmentEditorEffect):
             negative = bool(callerInteractor.GetControlKey() or callerInteractor.GetShiftKey())
             self._pressed = (viewWidget, pixel, negative)
             return True
-        if self._pressed is None or self._pressed[0] is not viewWidget:
+        if self._pressed is None or self._pressed[0] != viewWidget:
             return False
         start, negative = self._pressed[1:]
         box = not negative and max(abs(pixel[0] - start[0]), abs(pixel[1] - start[1])) >= DRAG
@@ -153,7 +153,7 @@ class SegmentEditorSegmentAnythingEffect(AbstractScriptedSegmentEditorEffect):
 
     def processViewNodeEvents(self, callerViewNode: Any, eventId: int, viewWidget: Any) -> None:
         """Another slice is shown, or the view was moved: the marks move with it."""
-        if self.session is not None and callerViewNode.IsA("vtkMRMLSliceNode"):
+        if self.session is not None and callerViewNode is not None and callerViewNode.IsA("vtkMRMLSliceNode"):
             self._draw_in(viewWidget)
 
     def _prompt(self, view: Any, start: tuple[int, int], end: tuple[int, int] | None, negative: bool) -> None:
@@ -210,13 +210,14 @@ class SegmentEditorSegmentAnythingEffect(AbstractScriptedSegmentEditorEffect):
             self._marks[view] = ViewMarks(self.scriptedEffect, view)
         editor = self.scriptedEffect.parameterSetNode()
         volume = editor.GetSourceVolumeNode() if editor is not None else None
-        axis = axis_of_view(view.mrmlSliceNode(), volume) if volume is not None else None
-        segment_id = editor.GetSelectedSegmentID() if editor is not None else ""
+        try:
+            axis = axis_of_view(view.mrmlSliceNode(), volume) if volume is not None else None
+        except SegmentAnythingMedError:  # a bent transform: said when the user gives a prompt
+            axis = None
+        here = (editor.GetSelectedSegmentID() if editor is not None else "", axis)
         shown = []
         for place, held in self.session.slices.items():
-            if (place.segment_id, place.axis) == (segment_id, axis) and _is_shown(
-                view.mrmlSliceNode(), held.marks[0][0]
-            ):
+            if (place.segment_id, place.axis) == here and _is_shown(view.mrmlSliceNode(), held.marks[0][0]):
                 shown += held.marks
         self._marks[view].show(shown, rectangle)
 
