@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import argparse
+import collections
 import hashlib
 import json
 import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -152,6 +155,62 @@ def test_no_second_try_without_the_guard(tmp_path, monkeypatch):
 
 def test_content_that_is_not_named_tensors(tmp_path):
     refused(torch_file(tmp_path, [torch.ones(2)]), "checkpoint.unreadable", "holds a list")
+
+
+def optimiser_after_a_step(kind):
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimiser = kind([weight], lr=0.1)
+    weight.sum().backward()
+    optimiser.step()
+    return optimiser
+
+
+BESIDE = {
+    "Adam": lambda: optimiser_after_a_step(torch.optim.Adam),
+    "AdamW": lambda: optimiser_after_a_step(torch.optim.AdamW),
+    "SGD": lambda: optimiser_after_a_step(torch.optim.SGD),
+    "settings": lambda: argparse.Namespace(lr=1e-4, folder=Path("somewhere"), sizes={"a": 1}),
+    "defaultdict": lambda: collections.defaultdict(dict, {"a": {"b": 1}}),
+    "numpy number": lambda: np.float64(0.5),
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("what", BESIDE)
+def test_what_training_saves_beside_the_weights_is_read_as_nothing(tmp_path, monkeypatch, what, zipped):
+    content = {"model": TENSORS, "epoch": 3, "beside": BESIDE[what]()}
+    path = torch_file(tmp_path, content, _use_new_zipfile_serialization=zipped)
+
+    def never(*args, **options):
+        raise AssertionError("an object of the file was made")
+
+    for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+        monkeypatch.setattr(kind, "__setstate__", never)
+    monkeypatch.setattr(argparse.Namespace, "__init__", never)
+    before = torch.serialization.get_safe_globals()
+    read = read_checkpoint(path).tensors
+    assert read.keys() == TENSORS.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in TENSORS.items())
+    assert set(torch.serialization.get_safe_globals()) == set(before), "the stand-ins are for this file only"
+
+
+@pytest.mark.parametrize("where", ["beside", "inside an optimiser", "inside settings"])
+def test_harmless_names_do_not_let_others_in(tmp_path, where):
+    trap = tmp_path / "trap"
+    carrier = Evil(trap)
+    if where == "inside an optimiser":
+        optimiser = optimiser_after_a_step(torch.optim.Adam)
+        optimiser.param_groups[0]["evil"] = carrier
+        carrier = optimiser
+    elif where == "inside settings":
+        carrier = argparse.Namespace(evil=carrier)
+    path = torch_file(tmp_path, {"model": TENSORS, "optimizer": carrier})
+    refused(path, "checkpoint.unsafe", "holds more than numbers")
+    assert not trap.exists()
+
+
+def test_a_stand_in_never_stands_for_weights(tmp_path):
+    refused(torch_file(tmp_path, argparse.Namespace(a=torch.ones(1))), "checkpoint.unreadable", "holds a Nothing")
 
 
 def test_another_hash_is_refused(tmp_path):

@@ -45,10 +45,13 @@ def network() -> Sam:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, network):
-    """Opened from a file in the published layout: the weights beside the state of the optimiser."""
+    """Opened from a file in the published layout: the weights beside the optimiser."""
     path = tmp_path_factory.mktemp("med2d") / "sam-med2d_b.pth"
-    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], lr=1e-4)
-    torch.save({"model": network.state_dict(), "optimizer": optimiser.state_dict()}, path)
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimiser = torch.optim.Adam([weight], lr=1e-4)
+    weight.sum().backward()
+    optimiser.step()
+    torch.save({"model": network.state_dict(), "optimizer": optimiser}, path)  # the object, as its trainer does
     return load_model(path, "cpu")
 
 

@@ -2,7 +2,8 @@
 
 Safetensors hold numbers only. PyTorch's own format is a pickle, which can name any code to run; it is read with
 ``weights_only=True`` by a PyTorch that has the fixes for the two known ways around that (CVE-2025-32434 up to 2.5.1,
-CVE-2026-24747 up to 2.9.1). When the safe way refuses a file there is no second, unsafe try.
+CVE-2026-24747 up to 2.9.1). When the safe way refuses a file there is no second, unsafe try. What training programs
+save beside the weights is read as nothing: ``stand_ins``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import ModelError
+from .stand_ins import stand_ins
 from .transformers_layout import is_transformers, to_sam_names
 from .weight_files import file_sha256, read_sidecar, sniff
 
@@ -166,7 +168,8 @@ def _read_torch(path: Path, kind: str) -> Mapping[str, Any]:
     if kind == "zip":
         _check_zip(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with stand_ins():
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             "checkpoint.unsafe",
