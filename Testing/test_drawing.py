@@ -95,6 +95,19 @@ def test_the_left_button_is_taken_and_given_back(drawings, make_volume) -> None:
     assert heard[1:] == ["LeftButtonPressEvent", "LeftButtonReleaseEvent"]
 
 
+def test_one_can_draw_in_views_that_come_later(slicer_host, drawings, make_volume, slice_view) -> None:
+    _view, drawn, _slipped, start = drawings
+    drawing = start("line")
+    later = slice_view("Green", "Coronal").show(make_volume().node)
+    slicer_host.views.setLayout(3)
+    drag(later, [(60, 70), (150, 180)])
+    assert len(drawn) == 1
+    drawing.stop()
+    slicer_host.views.setLayout(2)
+    drag(later, [(60, 70), (150, 180)])
+    assert len(drawn) == 1
+
+
 @pytest.mark.parametrize("kind", VOLUME_KINDS)
 @pytest.mark.parametrize("axis", ["k", "j", "i"])
 def test_a_box_comes_back_in_voxels(drawings, make_volume, make_segmentation, kind: str, axis: str) -> None:

@@ -53,10 +53,25 @@ class SliceDrawing:
     def __init__(self, shape: str, finished: Finished, slipped: Callable[[], None]) -> None:
         self.shape = shape
         self._finished, self._slipped = finished, slipped
-        self._pens = [_Pen(self, view, node) for view, node in slice_views()]
+        self._pens: list[_Pen] = []
+        self._layout = slicer.app.layoutManager()
+        if self._layout is not None:
+            self._layout.connect("layoutChanged(int)", self._layout_changed)
+        self._layout_changed()
 
     def stop(self) -> None:
         """Give the mouse back."""
+        if self._layout is not None:
+            self._layout.disconnect("layoutChanged(int)", self._layout_changed)
+        self._layout = None
+        self._release()
+
+    def _layout_changed(self, _number: int = 0) -> None:
+        """Other views are shown now."""
+        self._release()
+        self._pens = [_Pen(self, view, node) for view, node in slice_views()]
+
+    def _release(self) -> None:
         for pen in self._pens:
             pen.release()
         self._pens = []

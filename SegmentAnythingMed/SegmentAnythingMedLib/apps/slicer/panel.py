@@ -122,8 +122,10 @@ class Panel:
 
     def node_removed(self, node: Any) -> None:
         """A node has left the scene; what was to be written into it is not wanted any more."""
+        concerned = node in (self.controller.volume, self.controller.segmentation)
         self.controller.node_removed(node)
-        self.refresh()
+        if concerned:
+            self.refresh()
 
     def refresh(self) -> None:
         """Enable what can be done now."""

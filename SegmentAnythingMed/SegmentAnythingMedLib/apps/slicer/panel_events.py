@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -22,6 +23,7 @@ class Told:
 
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
+        self._known_notes: set[str] = set()
         self._handlers = {
             "busy": self._busy,
             "progress": self._progress,
@@ -52,7 +54,7 @@ class Told:
         self.panel.note(" ".join(collected.notes))
 
     def _slice_result(self, written: Written) -> None:
-        words = [_slices_words(written.slices), _kept_words(written.protected), *written.notes]
+        words = [_slices_words(written.slices), _kept_words(written.protected), *self._new(written.notes)]
         self.panel.say(" ".join(word for word in words if word))
         self.panel.refresh()
 
@@ -67,9 +69,15 @@ class Told:
         slices = done.slices.get(segment_id, ())
         words = [] if done.completed else [_("Cancelled; what was finished is kept.")]
         words += [_slices_words(slices), _ends_words(done.ends.get(segment_id))]
-        words += [_kept_words(done.protected.get(segment_id, ())), *done.notes]
+        words += [_kept_words(done.protected.get(segment_id, ())), *self._new(done.notes)]
         panel.say(" ".join(word for word in words if word))
         panel.refresh()
+
+    def _new(self, notes: Iterable[str]) -> list[str]:
+        """Notes that were not shown before: what is said of an image need not be said after every prompt."""
+        found = [note for note in notes if note not in self._known_notes]
+        self._known_notes.update(found)
+        return found
 
     def _records(self, records: Any) -> None:
         self.panel.propagation.show_records(records)
