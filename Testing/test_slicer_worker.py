@@ -157,6 +157,65 @@ def test_arguments_and_frames_of_a_finished_job_are_let_go(worker):
     assert gone() is None
 
 
+class Cycle:
+    """Garbage that only the collector can take apart; says where that happened."""
+
+    def __init__(self, seen: list) -> None:
+        self.itself, self.seen = self, seen
+
+    def __del__(self) -> None:
+        self.seen.append(threading.current_thread())
+
+
+def test_the_main_threads_garbage_is_never_taken_apart_in_the_worker(worker):
+    """VTK and Qt objects in reference cycles crashed the application when the worker's thread collected them."""
+    seen: list[threading.Thread] = []
+
+    def allocate(job):
+        for _ in range(200):
+            job.progress.check()
+            kept = [[n] for n in range(1000)]  # far more than what starts an automatic collection
+        return len(kept)
+
+    gc.collect()
+    assert gc.isenabled()
+    job = worker.submit(allocate)
+    for _ in range(200):
+        Cycle(seen)
+    assert worker.wait(job, 30)
+    assert not gc.isenabled()
+    worker.poll()
+    assert gc.isenabled(), "when the worker sleeps, the collection goes on"
+    gc.collect()
+    assert len(seen) == 200
+    assert set(seen) == {threading.main_thread()}
+
+
+def test_young_garbage_is_collected_by_polling_while_a_job_runs(worker, monkeypatch):
+    monkeypatch.setattr("SegmentAnythingMedLib.apps.slicer.garbage.INTERVAL_S", 0.0)
+    seen: list[threading.Thread] = []
+    gate = Gate()
+    job = worker.submit(gate, 1)
+    Cycle(seen)
+    time.sleep(0.01)
+    worker.poll()
+    assert seen == [threading.main_thread()]
+    gate.open.set()
+    assert worker.wait(job, 10)
+    worker.poll()
+
+
+def test_a_collection_that_the_user_switched_off_stays_off(worker):
+    gc.disable()
+    try:
+        job = worker.submit(lambda job: 1)
+        assert worker.wait(job, 10)
+        worker.poll()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 def test_stop_ends_a_running_job_and_refuses_new_ones():
     worker, gate = Worker(), Gate()
     running = worker.submit(gate, 1)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...errors import Cancelled, DeviceError, SegmentAnythingMedError
 from ...progress import Progress
+from .garbage import GUARD
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, REPLACED = "queued", "running", "done", "failed", "cancelled", "replaced"
 OUT_OF_MEMORY = "out of memory"
@@ -168,6 +169,7 @@ class Worker:
         with self._change:
             if self._stopping:
                 raise SegmentAnythingMedError("worker.stopped", "The module is closing; nothing new can be started.")
+            GUARD.hold(self)
             if replaces is not None:
                 for old in [old for old in self._queue if old.replaces == replaces]:
                     self._queue.remove(old)
@@ -181,6 +183,10 @@ class Worker:
 
     def poll(self) -> list[Job]:
         """Jobs that ended since the last call, in order; for the main thread. Replaced jobs are not among them."""
+        if self.busy:
+            GUARD.sweep()
+        else:
+            GUARD.release(self)
         jobs = []
         while self._finished:
             jobs.append(self._finished.popleft())
@@ -213,7 +219,10 @@ class Worker:
         if self._thread is None:
             return True
         self._thread.join(timeout)
-        return not self._thread.is_alive()
+        ended = not self._thread.is_alive()
+        if ended:
+            GUARD.release(self)
+        return ended
 
     def _work(self) -> None:
         while True:
