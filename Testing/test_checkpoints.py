@@ -209,6 +209,17 @@ def test_harmless_names_do_not_let_others_in(tmp_path, where):
     assert not trap.exists()
 
 
+def test_functions_of_packages_that_are_read_as_nothing_do_not_run(tmp_path):
+    trap = tmp_path / "trap.npy"
+
+    class Sly:
+        def __reduce__(self):
+            return (np.save, (str(trap), np.float64(1)))
+
+    assert read_checkpoint(torch_file(tmp_path, {"model": TENSORS, "metric": Sly()})).tensors.keys() == TENSORS.keys()
+    assert not trap.exists()
+
+
 def test_a_stand_in_never_stands_for_weights(tmp_path):
     refused(torch_file(tmp_path, argparse.Namespace(a=torch.ones(1))), "checkpoint.unreadable", "holds a Nothing")
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +53,33 @@ def test_training_files_open_and_keep_their_decoder(tmp_path, with_decoder):
     features = model.encode([image.astype(np.float32) / 255], [frame])[0]
     ours = model.decode(features, SlicePrompts(box=box)).logits
     assert float(np.abs(ours - theirs).max()) <= 1e-4 * float(np.ptp(theirs))
+
+
+def test_data_sets_in_a_training_file_are_read_as_nothing(tmp_path, monkeypatch):
+    """The trainer of torch_em saves its data sets and functions; neither the package nor its objects are needed."""
+    module = types.ModuleType("torch_em.data")
+
+    class Dataset:
+        def __init__(self, files, transform):
+            self.files, self.transform = files, transform
+
+    def to_rgb(image):
+        return image
+
+    for thing in (Dataset, to_rgb):
+        thing.__module__, thing.__qualname__ = "torch_em.data", thing.__name__
+        setattr(module, thing.__name__, thing)
+    monkeypatch.setitem(sys.modules, "torch_em", types.ModuleType("torch_em"))
+    monkeypatch.setitem(sys.modules, "torch_em.data", module)
+    data = Dataset([Path("a.tif")], partial(to_rgb, 3))
+    init = {"train_dataset": data, "train_loader_kwargs": {"batch_size": 7}, "rois": np.s_[:3], "seen": np.arange(4)}
+    path = tmp_path / "best.pt"
+    torch.save(training_file(stock_sam(), init=init, best_metric=np.float32(0.1), decoder_state=DECODER), path)
+    monkeypatch.delitem(sys.modules, "torch_em.data")
+    monkeypatch.delitem(sys.modules, "torch_em")
+    model = load_model(path, "cpu", family="medicosam")
+    assert model.semantic_decoder.keys() == DECODER.keys()
+    assert "torch_em" not in sys.modules
 
 
 def test_the_exported_file_is_flat(tmp_path):

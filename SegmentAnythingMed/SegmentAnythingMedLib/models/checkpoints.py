@@ -168,7 +168,7 @@ def _read_torch(path: Path, kind: str) -> Mapping[str, Any]:
     if kind == "zip":
         _check_zip(path)
     try:
-        with stand_ins():
+        with stand_ins(path):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
