@@ -2,8 +2,8 @@
 
 SAM-Med2D's trainer, for one, saves the weights together with the optimiser *object*; that of MedicoSAM and micro-sam
 adds its data sets. PyTorch's weights-only reader refuses any class that it does not know. For the names below it is
-given something that does nothing in place of what is named: nothing that the file names is imported, made or called. All
-other names stay refused.
+given something that does nothing in place of what is named: nothing of them is imported, made or called. All other
+names stay refused.
 """
 
 from __future__ import annotations
