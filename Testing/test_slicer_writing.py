@@ -223,6 +223,19 @@ def points_of_surfaces(content, fresh=False):
     return [(surface.GetNumberOfPoints(), surface.GetBounds()) for surface in surfaces]
 
 
+def test_whoever_watches_the_segmentation_is_told_of_voxels_that_go(scene):
+    phantom, segmentation, segment_id = scene
+    writer = SegmentWriter(segmentation, phantom.node)
+    writer.write(segment_id, {12: phantom.mask[12]}, "k")
+    told = []
+    tag = segmentation.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, lambda *_: told.append(1))
+    writer.write(segment_id, {12: phantom.mask[12]}, "k")
+    assert not told
+    writer.write(segment_id, {12: np.zeros((80, 96), bool)}, "k")
+    segmentation.RemoveObserver(tag)
+    assert told
+
+
 def test_the_views_follow_a_write_and_its_undo(scene, slice_view):
     phantom, segmentation, segment_id = scene
     segmentation.GetDisplayNode().SetSegmentOverrideColor(segment_id, 1, 0, 0)
