@@ -158,12 +158,10 @@ def segment_volume(
     from ..engine.session import Session
 
     session = Session(volume, model, axis=stack.axis, window=window, cache=cache)
-    used = choose_engine(session, settings, engine) if propagate else None
-    settings = MemorySettings.of(settings) if used == MEMORY else settings
+    used, settings = _engine(session, settings, engine) if propagate else (None, settings)
     begun = time.perf_counter()
     results = _run(session, seeds, settings, used, progress)
-    completed = _check_found(results)
-    labels, values, overlaps = combine(results, stack)
+    completed, (labels, values, overlaps) = _check_found(results), combine(results, stack)
     seconds["segment"] = time.perf_counter() - begun
     remarks = (*_remarks(session, seeds, results, settings), *overlaps, *([] if completed else [CANCELLED]))
     return Segmentation(
@@ -191,6 +189,12 @@ def _opened(
 
         model = load_model(model, device, family)
     return model, {"model": time.perf_counter() - begun}
+
+
+def _engine(session: Session, settings: PropagationSettings, wish: str) -> tuple[str, PropagationSettings]:
+    """The engine that is used, and its settings."""
+    used = choose_engine(session, settings, wish)
+    return used, MemorySettings.of(settings) if used == MEMORY else settings
 
 
 def _run(
