@@ -223,6 +223,25 @@ def test_points_on_a_tracked_slice_correct_it():
     assert moved.records[9].note == "correction"
 
 
+def test_points_after_all_seeds_were_removed_mean_something_new():
+    truth = discs([8] * 15)
+    stub = StubTracker(truth)
+    first = propagate(stub, box_seed(truth, 5))
+    stub.asked.clear()
+    second = propagate(stub, {9: point(28, 24)}, previous=first)
+    assert stub.asked[0].base is None
+    assert second.records[9].note == ""
+
+
+def test_a_correction_outlives_a_moved_seed():
+    truth = discs([8] * 15)
+    stub = StubTracker(truth)
+    first = propagate(stub, box_seed(truth, 5))
+    second = propagate(stub, {**box_seed(truth, 5), 9: point(28, 24)}, previous=first)
+    third = propagate(stub, {5: SlicePrompts(box=(18, 14, 38, 34)), 9: point(28, 24)}, previous=second)
+    assert third.records[9].note == "correction"
+
+
 def test_the_same_points_without_history_are_a_seed_like_others():
     truth = discs([8] * 15)
     stub = StubTracker(truth)

@@ -235,22 +235,23 @@ class MemoryJob(Job):
 
 
 def _bases(prompts: dict[int, SlicePrompts], previous: Propagation | None) -> dict[int, np.ndarray]:
-    """Slices whose points correct what ``previous`` had tracked there, and the logits that they correct."""
+    """Slices whose points correct what ``previous`` had tracked there, and the logits that they correct.
+
+    None if no seed slice of before is left: then the points mean something new.
+    """
     found: dict[int, np.ndarray] = {}
-    if previous is None:
-        return found
+    runs = [run for run in (previous.runs.values() if previous else ()) if isinstance(run, MemoryRun) and run.finished]
     for index, given in prompts.items():
         if given.box is not None or given.mask is not None:
             continue
-        for run in previous.runs.values():
-            if not isinstance(run, MemoryRun) or not run.finished:
-                continue
+        for run in runs:
             if index in run.memories:
                 if run.base is not None:
                     found[index] = run.base
             elif index in run.low_res and index in previous.masks:
                 found[index] = run.low_res[index]
-    return found
+    seeds_before = {index for run in runs for index in run.memories}
+    return found if seeds_before & (set(prompts) - set(found)) else {}
 
 
 def _boxed(prompts: SlicePrompts) -> SlicePrompts:
