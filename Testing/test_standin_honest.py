@@ -101,7 +101,7 @@ def test_logic_of_the_segment_editor_has_what_the_stand_in_calls(slicer_host) ->
         "node": slicer.vtkMRMLSegmentEditorNode,
     }
     checked = 0
-    for file in ("segment_effect.py", "segment_editor.py"):
+    for file in ("segment_effect.py", "effect_parts.py", "segment_editor.py"):
         for node in ast.walk(ast.parse((STANDIN / file).read_text(encoding="utf-8"))):
             owner = owners.get(ast.unparse(node.value)) if isinstance(node, ast.Attribute) else None
             if owner is not None:
