@@ -8,6 +8,7 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 _KEPT = "SegmentAnythingMedParameters"
+_REFERENCES = ("inputVolume", "segmentation")
 DIRECTIONS = ("both", "up", "down")
 AXES = ("auto", "k", "j", "i")
 ADJUSTABLE = {
@@ -78,6 +79,9 @@ def wrapped(node: Any) -> ModuleParameters:
         setattr(slicer.modules, _KEPT, kept)
     for parameters in kept:
         if type(parameters) is ModuleParameters and parameters.parameterNode is node:
+            # References of a loaded scene are resolved without a word; the wrapper keeps what it read before.
+            if any(getattr(parameters, name) is not node.GetNodeReference(name) for name in _REFERENCES):
+                parameters.Modified()
             return parameters
     kept.append(ModuleParameters(node))
     return kept[-1]
