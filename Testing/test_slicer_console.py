@@ -144,7 +144,10 @@ class TestOne:
     def test_errors_are_those_of_the_library_and_nothing_is_left_behind(self, console, balls):
         import slicer
 
-        nodes = slicer.mrmlScene.GetNumberOfNodes()
+        def nodes():
+            return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode")]
+
+        before = nodes()
         for prompts, code in (([], "prompt.none"), ([PointPrompt((99, 0, 0))], "prompt.outside")):
             with pytest.raises(PromptError) as caught:
                 console.propagate(balls, prompts, **STUB)
@@ -155,7 +158,7 @@ class TestOne:
         with pytest.raises(InputError) as caught:
             console.propagate(balls, {"a": [FIRST], "b": [SECOND]}, segment="one", **STUB)
         assert caught.value.code == "option.segment"
-        assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+        assert nodes() == before
 
     def test_cancel(self, console, balls):
         progress = Progress()
