@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from propagation_stub import StubPredictor, box_of, discs
 from SegmentAnythingMedLib.engine.session import Session
 from SegmentAnythingMedLib.errors import ModelError, PromptError
 from SegmentAnythingMedLib.models.embedded import EmbeddedModel
@@ -164,7 +167,7 @@ def test_propagation_shows_the_seed_slice_and_encodes_nothing_for_it():
     with Session(volume, model) as session:
         result = propagate(session, {10: SlicePrompts(box=(8.5, 8.5, 31.5, 31.5))})
         assert model.given[0] == ()
-        assert set(model.given[1:]) == {(area,)}
+        assert set(model.given[1:]) == {(area,), ()}  # refused slices are asked once more without
         assert session.counters.encodes <= len(result.masks) + 2
     model = _Recorder()
     with Session(volume, model) as session:
@@ -194,3 +197,35 @@ def test_training_samples_show_the_object_elsewhere_and_a_step_uses_it():
     assert np.isfinite(parts["recall"])
     assert float(net.reference_reader.dense.weight.grad.abs().sum()) > 0
     assert float(net.reference_reader.query.weight.grad.abs().sum()) > 0
+
+
+class _Doubter(StubPredictor):
+    """Finds nothing where it is shown what the object looks like; says how much of the seed's contrast is left."""
+
+    share = 1.0
+
+    def reference(self, mask, index):
+        return "known"
+
+    def contrast(self, mask, index):
+        return 1.0, 0.0
+
+    def mean_under(self, mask, index):
+        return self.share
+
+    def predict(self, index, prompts, *, propagated=False):
+        result = super().predict(index, prompts, propagated=propagated)
+        if not prompts.references:
+            return result
+        return replace(result, mask=np.zeros_like(result.mask), logits=np.full_like(result.logits, -5.0))
+
+
+@pytest.mark.parametrize(("share", "found"), [(1.0, 9), (0.8, 9), (0.6, 1)])
+def test_a_refusal_is_asked_again_without_the_reference_where_pixels_speak_for_the_object(share, found):
+    truth = discs([0] * 3 + [9] * 9 + [0] * 3)
+    doubter = _Doubter(truth)
+    doubter.share = share
+    result = propagate(doubter, {7: SlicePrompts(box=box_of(truth[7]))})
+    assert len(result.masks) == found
+    asked = [prompts.references for index, prompts, _ in doubter.calls if index == 8]
+    assert asked == [("known",), ()]

@@ -157,7 +157,7 @@ def test_a_few_steps_lower_the_loss():
     assert set(parts) >= {"box_iou", "point_iou", "iou_mse"}
 
 
-@pytest.mark.parametrize("design", ["plain", "prior"])
+@pytest.mark.parametrize("design", ["plain", "prior", "reference"])
 def test_a_run_resumes_and_exports_weights_the_library_loads(repository, tmp_path, design):
     run = tmp_path / "run"
 
