@@ -4,6 +4,7 @@ This file only wires. What has substance is in ``SegmentAnythingMedLib``; nothin
 first prompt is answered.
 """
 
+import gc
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -95,12 +96,15 @@ class SegmentAnythingMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def cleanup(self) -> None:
         """Called when the application closes and before the module is reloaded: nothing may be left behind."""
+        if self.panel is None:
+            return
         self.setParameterNode(None)
         self.removeObservers()
-        if self.panel is not None:
-            self.panel.close()
-        if self.logic is not None:
-            self.logic.close()
+        self.panel.close()
+        self.logic.close()
+        self.panel = self.logic = self.ui = None
+        # The panel and its parts hold each other. Left to chance, Python might take the widgets apart in a thread.
+        gc.collect()
 
     def enter(self) -> None:
         """Called each time the user opens the module."""
