@@ -186,6 +186,36 @@ class TestUndo:
             assert bench.filled() == slices[:done]
         assert not bench.controller.can_redo
 
+    def test_a_prompt_that_is_dragged_makes_one_step(self, bench):
+        node = bench.prompt()
+        first = bench.mask()
+        i, j, k = bench.centre
+        for n in (2, 4, 6):
+            node.SetNthControlPointPositionWorld(0, *bench.phantom.world((i, j, k + n)))
+            bench.run()
+            assert bench.filled() == [k + n]
+        assert bench.controller.undo()
+        assert np.array_equal(bench.mask(), first)
+        assert bench.controller.undo()
+        assert bench.filled() == []
+        assert not bench.controller.can_undo
+
+    def test_moves_in_two_segments_are_two_steps(self, bench):
+        i, j, k = bench.centre
+        segments = [bench.segment_id, bench.add_segment()]
+        nodes = []
+        for segment in segments:
+            bench.controller.segment_id = segment
+            nodes.append(bench.place((i, j, k), segment_id=segment))
+            bench.run()
+        for n in (1, 2):
+            for segment, node in zip(segments, nodes, strict=True):
+                bench.controller.segment_id = segment
+                node.SetNthControlPointPositionWorld(0, *bench.phantom.world((i, j, k + n)))
+                bench.run()
+        assert bench.controller.undo()
+        assert [bench.filled(segment) for segment in segments] == [[k + 2], [k + 1]]
+
     def test_the_same_answer_again_makes_no_step(self, bench):
         bench.prompt()
         bench.controller.segment_slice()

@@ -118,15 +118,15 @@ class TestWhileItRuns:
         assert step.remaining_s > 0
         gate.open()
 
-    def test_cancel_within_a_second_keeps_what_is_done(self, bench):
+    def test_cancel_ends_after_the_slice_that_runs_and_keeps_what_is_done(self, bench):
         bench.prompt()
         bench.model.before_decode = lambda count: time.sleep(0.05)
         bench.controller.propagate()
         bench.poll_until(lambda: len(bench.filled()) >= 3)
-        begun = time.monotonic()
         bench.controller.cancel()
+        decodes = bench.model.decodes
         bench.finish()
-        assert time.monotonic() - begun < 5
+        assert bench.model.decodes <= decodes + 1, "the slice that is being computed is the last one"
         kept = bench.filled()
         assert 3 <= len(kept) < len(extent(bench)) - 2
         assert not bench.of("propagated")[-1].completed

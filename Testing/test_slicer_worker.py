@@ -235,10 +235,8 @@ def test_a_step_that_cannot_be_interrupted_does_not_hold_up_the_end_of_the_progr
         "import time; from SegmentAnythingMedLib.apps.slicer.worker import Worker\n"
         "worker = Worker(); job = worker.submit(lambda job: time.sleep(60)); time.sleep(0.1); print(worker.stop(0.1))"
     )
-    begun = time.monotonic()
     ran = subprocess.run([sys.executable, "-c", code], cwd=MODULE, capture_output=True, text=True, timeout=30)
     assert (ran.stdout.strip(), ran.returncode) == ("False", 0), ran.stderr
-    assert time.monotonic() - begun < 30
 
 
 def test_the_room_needs_the_standard_library_only():

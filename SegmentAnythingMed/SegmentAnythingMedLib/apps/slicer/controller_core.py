@@ -80,8 +80,8 @@ class ControllerCore:
 
     @property
     def busy(self) -> bool:
-        """True while something runs, waits, or has to be looked at."""
-        return bool(self.board.tasks) or self._changed_at is not None
+        """True while something runs, waits, or has to be looked at: poll as long as it is."""
+        return self.board.busy or self._changed_at is not None
 
     @property
     def propagating(self) -> bool:
@@ -98,7 +98,7 @@ class ControllerCore:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Poll until nothing is left to do; False after ``timeout`` seconds. For the console and for tests."""
-        return wait_for(self.poll, lambda: self.busy, self.board, timeout)
+        return wait_for(self.poll, lambda: self.busy, timeout)
 
     @property
     def candidates(self) -> Candidates | None:

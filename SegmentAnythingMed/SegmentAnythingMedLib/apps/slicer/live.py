@@ -82,7 +82,8 @@ class LiveTask(Task):
     def _write(self, masks: dict[int, np.ndarray], marks: dict[int, str], result: PredictResult) -> None:
         controller, target = self.controller, self.target
         state = controller.scribe.state(target)
-        written = controller.scribe.write(target, masks, overwrite_painted=controller.overwrite_painted)
+        join = state.moved(_kinds(self.collected)) and controller.scribe.last_key == target.key
+        written = controller.scribe.write(target, masks, overwrite_painted=controller.overwrite_painted, join=join)
         state.marks = {**{n: mark for n, mark in state.marks.items() if n in result.marks}, **marks}
         for index in masks:
             state.records.pop(index, None)
@@ -109,6 +110,10 @@ class LiveTask(Task):
         if self.controller.want_candidates and index is not None and result.completed:
             task = CandidateTask(self.controller, self.scan, self.target, self.collected, index)
             self.controller.board.start(task)
+
+
+def _kinds(collected: Collected) -> tuple[str, ...]:
+    return tuple(f"{type(prompt).__name__}{getattr(prompt, 'label', '')}" for prompt in collected.prompts)
 
 
 class CandidateTask(Task):

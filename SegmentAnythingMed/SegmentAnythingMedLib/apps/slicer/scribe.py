@@ -34,12 +34,17 @@ _SHAPES = {"k": (1, 0), "j": (2, 0), "i": (2, 1)}
 
 
 class Scribe:
-    """Writers, histories and states of the segments of a scene."""
+    """Writers, histories and states of the segments of a scene.
+
+    Attributes:
+        last_key: of the target that was written to last; empty after an undo.
+    """
 
     def __init__(self) -> None:
         self._histories: dict[Any, History] = {}
         self._states: dict[tuple[Any, str, Any, str], SegmentState] = {}
         self._before: dict[tuple[Any, str, Any], Before] = {}
+        self.last_key = ""
 
     def history(self, segmentation: Any) -> History:
         """The steps of a segmentation; begun when there is none."""
@@ -96,6 +101,7 @@ class Scribe:
             before.forget(target.axis, new)
             raise
         before.forget(target.axis, set(new) & set(written.slices_protected))
+        self.last_key = target.key
         if before and before.tag is None:
             before.tag = tag
         return written
@@ -114,6 +120,7 @@ class Scribe:
 
     def reread(self, segmentation: Any) -> None:
         """After an undo: the tables are as the segments' tags say; which prompts were answered stays."""
+        self.last_key = ""
         for (owner, segment_id, _, axis), state in self._states.items():
             if owner is segmentation and segmentation.GetSegmentation().GetSegment(segment_id) is not None:
                 known = read_provenance(segmentation, segment_id)

@@ -40,6 +40,8 @@ class SegmentState:
         chosen: slice -> (mark of the prompts, mask that the user chose among the candidates).
         offered: candidates of the slice that was prompted last, or None.
         seeds: slices of a segment that the user wants as seeds; not kept with the scene.
+        kinds: what sorts of prompts were answered last, in order.
+        moving: the last answer was to prompts that had only been moved.
     """
 
     axis: str
@@ -48,6 +50,14 @@ class SegmentState:
     chosen: dict[int, tuple[str, np.ndarray]] = field(default_factory=dict)
     offered: CandidatesResult | None = None
     seeds: tuple[MaskPrompt, ...] = ()
+    kinds: tuple[str, ...] = ()
+    moving: bool = False
+
+    def moved(self, kinds: tuple[str, ...]) -> bool:
+        """Take note of the prompts that are answered now; True in the middle of a move, which is one undo step."""
+        was_moving, self.moving = self.moving, kinds == self.kinds
+        self.kinds = kinds
+        return self.moving and was_moving
 
     def chosen_for(self, marks: Mapping[int, str]) -> dict[int, np.ndarray]:
         """Chosen masks whose prompts are still the same."""

@@ -94,6 +94,11 @@ class TaskBoard:
         """Those that run or wait."""
         return tuple(self._tasks)
 
+    @property
+    def busy(self) -> bool:
+        """True while there are tasks, or the worker is still at one that was dropped: polling must go on."""
+        return bool(self._tasks) or self.worker.busy
+
     def start(self, task: Task) -> None:
         """Give a task to the worker.
 
@@ -143,7 +148,7 @@ class TaskBoard:
 
     def tell_busy(self, more: bool = False) -> None:
         """Tell when there begins to be, or is no more, something to do."""
-        busy = bool(self._tasks) or more
+        busy = self.busy or more
         if busy != self._was_busy:
             self._was_busy = busy
             self._listeners.tell("busy", busy)
@@ -163,14 +168,13 @@ class TaskBoard:
             self._listeners.tell("progress", step)
 
 
-def wait_for(poll: Callable[[], None], busy: Callable[[], bool], board: TaskBoard, timeout: float | None) -> bool:
+def wait_for(poll: Callable[[], None], busy: Callable[[], bool], timeout: float | None) -> bool:
     """Poll until nothing is left to do; False after ``timeout`` seconds. For the console and for tests."""
     end = None if timeout is None else time.monotonic() + timeout
     poll()
     while busy():
         if end is not None and time.monotonic() > end:
             return False
-        for task in board.tasks[:1]:
-            board.worker.wait(task.job, 0.03)
+        time.sleep(0.005)
         poll()
     return True
