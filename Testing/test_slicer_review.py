@@ -1,10 +1,12 @@
-"""Accept, reject, provenance and what a saved scene brings back."""
+"""Accept, reject, candidates, provenance and what a saved scene brings back."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from controller_bench import bench
+from controller_bench import bench, dice
+from SegmentAnythingMedLib.errors import InputError
+from stub_model import StubModel
 
 __all__ = ["bench"]
 pytest.importorskip("slicer")
@@ -184,3 +186,59 @@ def test_after_a_reload_an_accepted_segment_is_not_rejected(bench, reopened):
     assert again.controller.status == "accepted"
     again.controller.reject()
     assert again.filled() == [again.middle]
+
+
+class TestCandidates:
+    @pytest.fixture
+    def three(self, bench):
+        """A model with three different answers."""
+
+        class Three(StubModel):
+            def decode(self, features, prompts, *, mask_input=None, multimask_output=False):
+                found = super().decode(features, prompts, mask_input=mask_input, multimask_output=multimask_output)
+                if multimask_output:
+                    logits = found.logits.copy()
+                    logits[1, :30], logits[2, 34:] = -5, -5
+                    scores = np.array([0.9, 0.8, 0.7], dtype=np.float32)
+                    found = type(found)(found.low_res_logits, scores, logits)
+                return found
+
+        bench.model = Three()
+        return bench
+
+    def test_they_are_offered_after_the_mask(self, three):
+        three.prompt()
+        offered = three.controller.candidates
+        assert (offered.index, len(offered.predicted_iou), offered.chosen) == (three.middle, 3, 0)
+        events = [event for event, _ in three.heard]
+        assert events.index("slice_result") < events.index("candidates")
+        assert three.of("candidates")[-1].chosen == 0
+
+    def test_the_chosen_one_is_written_undone_and_kept_by_a_propagation(self, three):
+        three.prompt()
+        first = three.mask()[three.middle]
+        three.controller.choose_candidate(1)
+        second = three.mask()[three.middle]
+        assert not np.array_equal(first, second)
+        assert second.any()
+        assert three.controller.candidates.chosen == 1
+        three.controller.undo()
+        assert np.array_equal(three.mask()[three.middle], first)
+        three.controller.redo()
+        three.propagate(limits=(three.middle - 2, three.middle + 2))
+        assert np.array_equal(three.mask()[three.middle], second)
+        assert three.controller.records[three.middle].reason == "seed"
+
+    def test_another_prompt_on_the_slice_asks_the_model_again(self, three):
+        three.prompt()
+        three.controller.choose_candidate(1)
+        three.prompt(offset=(1, 0))
+        assert dice(three.mask()[three.middle], three.phantom.mask[three.middle]) > 0.95
+
+    def test_there_is_no_fourth(self, three):
+        with pytest.raises(InputError) as caught:
+            three.controller.choose_candidate(0)
+        assert caught.value.code == "option.candidate"
+        three.prompt()
+        with pytest.raises(InputError):
+            three.controller.choose_candidate(3)
