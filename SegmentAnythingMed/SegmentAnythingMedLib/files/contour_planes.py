@@ -28,12 +28,14 @@ class ContourPlane:
         normal: unit normal.
         offset: place of the plane along the normal in mm.
         images: SOP Instance UIDs that the contours claim to lie on.
+        keys: points of each contour to a micrometre, to tell copies.
     """
 
     polygons: list[np.ndarray]
     normal: np.ndarray
     offset: float
     images: set[str] = field(default_factory=set)
+    keys: set[bytes] = field(default_factory=set)
 
     @property
     def centre(self) -> np.ndarray:
@@ -96,10 +98,11 @@ def _add(planes: list[ContourPlane], contour: Contour, normal: np.ndarray, offse
     else:
         plane = ContourPlane([], normal, offset)
         planes.append(plane)
-    points = contour.points
-    if any(len(p) == len(points) and np.allclose(p, points, rtol=0, atol=1e-3) for p in plane.polygons):
+    key = np.round(contour.points, 3).tobytes()
+    if key in plane.keys:
         return False
-    plane.polygons.append(points)
+    plane.keys.add(key)
+    plane.polygons.append(contour.points)
     if contour.image_uid:
         plane.images.add(contour.image_uid)
     return True

@@ -26,6 +26,9 @@ from .slice_planes import SlicePlanes, grid_planes, stored_planes, to_volume
 _OFF_SLICE = 0.1
 """Part of half the slice distance beyond which a contour is said to lie between slices."""
 
+_BORDER = 0.51
+"""Pixels from the outermost centres to the image's border, and a little for rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class RoiMask:
@@ -97,6 +100,17 @@ def masks_on(
     return out
 
 
+def mask_on_stored(roi: Roi, volume: Volume) -> np.ndarray:
+    """A region on the stored slices of the series that a volume was read from, by position only.
+
+    Returns:
+        bool [N, rows, columns]; contours that are not parallel to the slices are left out.
+    """
+    stored = stored_planes(volume)
+    planes, _ = planes_of(roi.contours, stored.normal)
+    return _on_slices([plane for plane in planes if stored.parallel(plane.normal)], stored, volume, 0.0)[0]
+
+
 def _chosen(structures: StructureSet, names: Sequence[str | int] | None) -> list[Roi]:
     if names is None:
         return list(structures.rois)
@@ -164,13 +178,15 @@ def _on_slices(
     reach = slices.reach if own else np.maximum(slices.reach, pitch / 2)
     places = np.array([float(plane.centre @ slices.normal) for plane in planes])
     mask = np.zeros((len(slices.origins), *slices.shape), dtype=bool)
+    if not planes:
+        return mask, []
     distance = np.abs(slices.offsets[:, None] - places[None, :])
     nearest, used, cut = distance.argmin(axis=1), set(), set()
     for n in np.flatnonzero(distance.min(axis=1) <= reach + SAME_PLANE_MM).tolist():
         polygons = [slices.to_pixels(polygon, n) for polygon in planes[nearest[n]].polygons]
         mask[n] = fill(polygons, slices.shape)
         used.add(int(nearest[n]))
-        beyond = [((p < -0.5) | (p > np.array(slices.shape[::-1]) - 0.5)).any() for p in polygons]
+        beyond = [((p < -_BORDER) | (p > np.array(slices.shape[::-1]) - 1 + _BORDER)).any() for p in polygons]
         cut |= {int(nearest[n])} if any(beyond) else set()
     notes = _checked_images(planes, distance, volume)
     if cut:
