@@ -109,6 +109,18 @@ def test_sam2_only_when_asked_for(environment) -> None:
     assert environment.version("sam2") == "1.1"
 
 
+@pytest.mark.parametrize(
+    ("family", "wanted"), [("embedded", False), ("medsam", False), ("sam2", True), ("medsam2", True)]
+)
+def test_what_a_model_of_the_catalogue_needs(environment, family: str, wanted: bool) -> None:
+    from SegmentAnythingMedLib.apps.slicer import install
+    from SegmentAnythingMedLib.models.entries import all_entries
+
+    environment.installed.update(TORCH | PACKAGES)
+    install.ensure_for(next(entry.name for entry in all_entries() if entry.family == family))
+    assert (environment.version("sam2") is not None) is wanted
+
+
 def test_missing_extension_is_said_in_words(environment) -> None:
     from SegmentAnythingMedLib.apps.slicer import install
 

@@ -173,7 +173,7 @@ class EffectSession:
         held = self.slices.get(place) if place is not None else None
         if held is not None:
             held.after = read_slice(target.segmentation, target.segment_id, target.volume, place.axis, place.index)
-        self._say(" ".join(notes) or _("{count} slices done.").format(count=len(masks)))
+        self._say(" ".join(notes) or _("Slices done: {count}.").format(count=len(masks)))
         return written
 
     def _masks(self, result: Any, target: Target, place: Place | None) -> tuple[dict[int, np.ndarray], tuple[str, ...]]:
@@ -222,5 +222,5 @@ def _progress_words(job: Job) -> str:
         return _("Computing ...")
     seconds = progress.longest_s
     if seconds is None:
-        return _("{done} slices done").format(done=progress.done)
-    return _("{done} slices done, at most {seconds} s to go").format(done=progress.done, seconds=round(seconds))
+        return _("Slices done: {done}").format(done=progress.done)
+    return _("Slices done: {done}, at most {seconds} s to go").format(done=progress.done, seconds=round(seconds))
