@@ -57,6 +57,15 @@ def test_a_click_becomes_a_mask(at, phantom) -> None:
     assert len(answers) == 3
 
 
+def test_the_model_is_opened_while_the_user_aims(at) -> None:
+    assert at.controller.host.model is None
+    at.press("positiveButton")
+    at.wait()
+    assert at.controller.host.model is not None
+    at.press("boxButton")
+    assert not at.controller.busy
+
+
 def test_no_volume_no_tool(slicer_gui, slice_view) -> None:
     at = PanelDriver(slicer_gui, slice_view())
     assert not at.ui.positiveButton.enabled
@@ -196,6 +205,29 @@ def test_accept_reject_undo_redo(at, phantom) -> None:
     assert "not reviewed" in at.ui.draftLabel.text
     at.press("rejectButton")
     np.testing.assert_array_equal(at.mask(), first)
+
+
+def test_a_closed_surface_comes_back_when_prompting_is_over(at, phantom) -> None:
+    from standin.module_loading import enter_module, exit_module
+
+    at.press("positiveButton")
+    at.click(phantom.centre)
+    at.wait()
+    node = at.parameters.segmentation
+    node.CreateClosedSurfaceRepresentation()
+    at.click((50, 41, phantom.centre[2]))
+    at.wait()
+    surface = node.GetSegmentation().ContainsRepresentation
+    assert not surface("Closed surface")
+    exit_module(at.widget)
+    assert surface("Closed surface")
+    enter_module(at.widget)
+    at.press("positiveButton")
+    at.click((46, 39, phantom.centre[2]))
+    at.wait()
+    assert not surface("Closed surface")
+    at.press("acceptButton")
+    assert surface("Closed surface")
 
 
 def test_segments_have_prompts_of_their_own(at, phantom) -> None:

@@ -82,6 +82,7 @@ class Panel:
         self._entered = False
         self.tools.put_down()
         self.shortcuts.remove()
+        self.controller.finish()
 
     def scene_closing(self) -> None:
         """The nodes are about to go."""
@@ -195,6 +196,8 @@ class Panel:
         if parameters is None:
             return None
         before = controller.volume, controller.segmentation, controller.segment_id
+        if parameters.segmentation is not controller.segmentation:
+            controller.finish()  # the surfaces of the one before
         controller.volume, controller.segmentation = parameters.inputVolume, parameters.segmentation
         controller.segment_id = parameters.segmentID
         controller.model_name, controller.device = parameters.model, parameters.device
@@ -238,3 +241,4 @@ class Panel:
             self._polling = False
         if not self._entered and not self.controller.busy:
             self._timer.stop()
+            self.controller.finish()

@@ -27,6 +27,7 @@ class Actions:
 
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
+        self._prepared: tuple[object, ...] = ()
 
     def connect_buttons(self) -> None:
         """Every button that is not a prompt tool or an answer of the model."""
@@ -81,7 +82,16 @@ class Actions:
             else:
                 panel.inputs.need_segment()
                 panel.tools.take(tool)
+                self._prepare()
         panel.prompts.show_tool(panel.tools.active)
+
+    def _prepare(self) -> None:
+        """Open the model while the user aims, so that the first answer comes sooner."""
+        controller = self.panel.controller
+        chosen = controller.model_name, controller.device, controller.volume, controller.axis, controller.window
+        if controller.live and chosen != self._prepared:
+            self._prepared = chosen
+            controller.prepare()
 
     def toggle_tool(self, tool: str) -> None:
         """The key of the tool in hand puts it down."""
@@ -144,6 +154,7 @@ class Actions:
         if self.panel.ui.acceptButton.enabled:
             with self._on_segment():
                 self.panel.controller.accept()
+                self.panel.controller.finish()
 
     def reject(self) -> None:
         """Take back what the model wrote since the last accept."""
