@@ -344,7 +344,7 @@ class SegmentAnythingMedTest(ScriptedLoadableModuleTest):
         node = slicer.util.addVolumeFromArray(voxels.astype(np.int16), ijkToRAS=matrix, name="Ball")
         if oblique:
             transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-            slicer.util.updateTransformMatrixFromArray(transform, np.roll(np.eye(4), 1, axis=0)[[1, 2, 0, 3]] @ turn)
+            slicer.util.updateTransformMatrixFromArray(transform, np.eye(4)[[2, 0, 1, 3]] @ turn)
             node.SetAndObserveTransformNodeID(transform.GetID())
         return node, ball
 
