@@ -220,7 +220,7 @@ class _Doubter(StubPredictor):
         return replace(result, mask=np.zeros_like(result.mask), logits=np.full_like(result.logits, -5.0))
 
 
-@pytest.mark.parametrize(("share", "found"), [(1.0, 9), (0.8, 9), (0.6, 1)])
+@pytest.mark.parametrize(("share", "found"), [(1.0, 9), (0.8, 9), (0.5, 1), (1.5, 1)])
 def test_a_refusal_is_asked_again_without_the_reference_where_pixels_speak_for_the_object(share, found):
     truth = discs([0] * 3 + [9] * 9 + [0] * 3)
     doubter = _Doubter(truth)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from SegmentAnythingMedLib import Session, load_model, propagate
@@ -83,9 +85,7 @@ def test_features_know_only_the_pixels_that_the_model_was_shown(model):
     for place, encodes in (((12, 2, 2), 0), ((12, 60, 60), 1)):
         changed = volume.voxels.copy()
         changed[place] += 50
-        edited = Session(
-            Volume(changed, volume.affine, modality="MR"), model, cache=cache, window=first.mapping
-        )
+        edited = Session(Volume(changed, volume.affine, modality="MR"), model, cache=cache, window=first.mapping)
         edited.predict(12, prompts)
         assert edited.counters.encodes == encodes
 
@@ -138,6 +138,29 @@ def test_a_point_finds_the_object_and_a_correction_starts_from_the_last_mask(mod
     assert session.counters.encodes == encodes
     assert not corrected.mask[60, 95]
     assert len(session.candidates(12, point)) == 3
+
+
+def test_clicks_that_the_corrected_mask_still_contradicts_are_answered_afresh(model, monkeypatch):
+    volume, mask = ball()
+    session = Session(volume, model)
+    click = SlicePrompts(np.array([[60.0, 60.0]]), np.array([1]))
+    everything = replace(session.predict(12, click), mask=np.ones((120, 120), dtype=bool))
+    clicks = SlicePrompts(np.array([[60.0, 60.0], [5.0, 60.0]]), np.array([1, 0]))
+    stubborn = replace(everything, low_res_logits=np.full((64, 64), 20.0, dtype=np.float32), region=None)
+    decode, asked = session._decode, []
+
+    def obstinate(index, region, prompts, mask_input, several):
+        asked.append(region)
+        return [stubborn] if mask_input is not None else decode(index, region, prompts, mask_input, several)
+
+    monkeypatch.setattr(session, "_decode", obstinate)
+    answer = session.predict(12, clicks, previous=stubborn)
+    assert len(asked) > 2  # the search over sizes
+    assert dice(answer.mask, mask[12]) > 0.85
+    asked.clear()
+    box = replace(clicks, box=(30.0, 30.0, 90.0, 90.0))
+    assert session.predict(12, box, previous=stubborn).mask.all()  # a box says what is meant; the mask is kept
+    assert len(asked) == 1
 
 
 def test_prompts_that_cannot_be_used(model):

@@ -104,6 +104,10 @@ def _score(result: Result, prompts: SlicePrompts, region: Region, slice_shape: t
     )
     longest = max((rows[-1] - rows[0] + 1) / region.height, (cols[-1] - cols[0] + 1) / region.width)
     score -= CLIPPED * touches + TINY * (longest < 1 / 12)
-    at = np.clip(np.rint(prompts.points).astype(int), 0, np.array(slice_shape)[::-1] - 1)
-    agree = mask[at[:, 1], at[:, 0]] == (prompts.labels == 1)
-    return score - 0.5 * float(np.mean(~agree))
+    return score - 0.5 * (1 - agreement(mask, prompts))
+
+
+def agreement(mask: np.ndarray, prompts: SlicePrompts) -> float:
+    """Part of the points (at least one) that a mask bool [H, W] has on the right side, 0..1."""
+    at = np.clip(np.rint(prompts.points).astype(int), 0, np.array(mask.shape)[::-1] - 1)
+    return float(np.mean(mask[at[:, 1], at[:, 0]] == (prompts.labels == 1)))

@@ -27,7 +27,7 @@ from ..space.volume import Volume
 from .appearance import RING_PX, contrast_of, mean_under, seems_to_go_on
 from .features import FeatureCache, feature_key, slice_key
 from .orientation import Orientation
-from .point_search import find_object
+from .point_search import agreement, find_object
 from .regions import choose_region, extent_of, still_fits
 from .results import Counters, SessionResult, ordered
 from .tracking import Tracker
@@ -256,9 +256,19 @@ class Session:
         box = extent_of(replace(prompts, mask=previous.mask))
         inside = region is None or all(region.contains_box((x, y, x, y)) for x, y in positive)
         if inside:
-            return self._decode(index, region, prompts, previous.low_res_logits, want_all)
-        # a click outside what the model was shown: look at more, with the last mask as the mask prompt
-        return self._decode(index, self._region(index, box), replace(prompts, mask=previous.mask), None, want_all)
+            results = self._decode(index, region, prompts, previous.low_res_logits, want_all)
+        else:  # a click outside what the model was shown: look at more, with the last mask as the mask prompt
+            mask_too = replace(prompts, mask=previous.mask)
+            results = self._decode(index, self._region(index, box), mask_too, None, want_all)
+        if not self.model.uses_regions or extent_of(prompts) is not None:
+            return results
+        # The last mask may have been of another object altogether, say of the brain in place of a tumour: clicks that
+        # it still contradicts after the correction are answered afresh.
+        kept = agreement(results[0].mask, prompts)
+        if kept == 1:
+            return results
+        fresh = self._from_points(index, prompts, False, want_all)
+        return fresh if agreement(fresh[0].mask, prompts) > kept else results
 
     def _from_points(self, index: int, prompts: SlicePrompts, propagated: bool, want_all: bool) -> list[SessionResult]:
         """Points alone, for a model that must know the object's size: search over sizes, then look closely."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.appearance import CLOSE
 from ..engine.predictor import Request, SliceResult
 from . import records
 from .evidence import Appearance, Confidence
@@ -15,10 +16,6 @@ from .records import Run, SliceRecord
 from .shapes import ShapeBlend
 from .step import parts_of, predict_from
 from .stopping import Terms, judge
-
-LOOKS_THE_SAME = 0.75
-"""Part of the seed's contrast that must be left under a mask for it to stand against a refusal (0.6 to 0.8 made no
-difference on training volumes)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def _ask(
         return result, record
     plain = yield from predict_from(index, parts, terms)
     second = verdict(index, plain)
-    if second.accepted and second.appearance is not None and second.appearance >= LOOKS_THE_SAME:
+    if second.accepted and second.appearance is not None and abs(second.appearance - 1) <= CLOSE:
         return plain, second
     return result, record
 
