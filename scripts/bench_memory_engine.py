@@ -16,12 +16,16 @@ of both engines in turn, medians over the repetitions:
 
 ``--memory`` runs each engine in a process of its own and prints how far its peak lies above what the program, network
 and volume take (with an image encoder that costs nothing, or it would take hours). Ours twice: with the usual cache
-(512 MiB at most), and with features in a folder and those of 32 slices in memory. Needs the package sam2 and the folder Testing.
+(512 MiB at most), and with features in a folder and those of 32 slices in memory.
+
+Needs the package sam2 and the folder Testing.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import statistics
@@ -153,15 +157,14 @@ def measure_memory(kind: str, size: int, slices: int) -> None:
     network.image_encoder.forward = _same_features(network, size)
     model, volume = our_model(network), make_volume(slices, size)
     model.network.image_encoder.forward = network.image_encoder.forward
-    if kind != "official":
-        del network
-        network = None
     with tempfile.TemporaryDirectory() as folder:
         cache = FeatureCache(32 * 8 * size**2, folder) if kind == "ours, folder" else FeatureCache()
         warm = Session(volume, model, axis="k", window="60,120", cache=FeatureCache())
         warm.predict(0, SlicePrompts(box=(0, 0, 9, 9)))
         warm.close()
         session = Session(volume, model, axis="k", window="60,120", cache=cache)
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed must not hide what is needed
         before = resident("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         engine = (Official if kind == "official" else Ours)(network, session)
