@@ -151,6 +151,15 @@ def pair(dataset: Dataset, first: str, second: str) -> tuple[float, float] | Non
     return None if values[0] is None or values[1] is None else (values[0], values[1])
 
 
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence; none when it is missing, empty or malformed."""
+    try:
+        value = dataset.get(keyword)
+        return [item for item in value if isinstance(item, Dataset)] if value else []
+    except (*PARSE_ERRORS, OSError):  # OSError: pydicom's parser at the end of a cut sequence
+        return []
+
+
 def unit_vectors(values: np.ndarray | None) -> np.ndarray | None:
     """Six direction cosines -> [2, 3] perpendicular unit vectors; None when they are not nearly so (1 %)."""
     if values is None:

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from ..errors import InputError
-from .dicom_headers import PARSE_ERRORS, number, numbers, quiet, read_dataset, text
+from .dicom_headers import PARSE_ERRORS, items, number, numbers, quiet, read_dataset, text
 
 _CONTOUR_DATA = Tag(0x3006, 0x0050)
 _CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -108,7 +108,7 @@ def read_structure_set(path: str | os.PathLike[str]) -> StructureSet:
         try:
             dataset = read_dataset(path)
             return _structure_set(dataset, path.name)
-        except PARSE_ERRORS:
+        except (*PARSE_ERRORS, OSError):
             raise InputError(
                 "rtstruct.unreadable", f"{path.name} is damaged or no DICOM file; copy or export it again."
             ) from None
@@ -118,10 +118,10 @@ def _structure_set(dataset: Dataset, name: str) -> StructureSet:
     if text(dataset, "Modality") != "RTSTRUCT" and text(dataset, "SOPClassUID") != _CLASS:
         kind = text(dataset, "Modality")[:16] or "without a modality"
         raise InputError("rtstruct.not_one", f"Expected an RTSTRUCT, {name} is another kind of file ({kind}).")
-    contours = {n: item for item in _items(dataset, "ROIContourSequence") if (n := _integer(item)) is not None}
-    observed = {n: item for item in _items(dataset, "RTROIObservationsSequence") if (n := _integer(item)) is not None}
+    contours = {n: item for item in items(dataset, "ROIContourSequence") if (n := _integer(item)) is not None}
+    observed = {n: item for item in items(dataset, "RTROIObservationsSequence") if (n := _integer(item)) is not None}
     rois = []
-    for item in _items(dataset, "StructureSetROISequence"):
+    for item in items(dataset, "StructureSetROISequence"):
         own = int(number(item, "ROINumber") or 0)
         rois.append(_roi(item, own, contours.get(own, Dataset()), observed.get(own, Dataset())))
     if not rois:
@@ -157,7 +157,7 @@ def _notes(rois: list[Roi], has_references: bool) -> list[str]:
 
 
 def _roi(item: Dataset, own: int, drawn: Dataset, observed: Dataset) -> Roi:
-    parsed = [_contour(contour) for contour in _items(drawn, "ContourSequence")]
+    parsed = [_contour(contour) for contour in items(drawn, "ContourSequence")]
     colour = numbers(drawn, "ROIDisplayColor", 3)
     name = "".join(c for c in text(item, "ROIName") if c.isprintable())
     return Roi(
@@ -177,7 +177,7 @@ def _contour(item: Dataset) -> Contour | None:
     points = _points(item)
     if points is None:
         return None
-    image = next((text(image, "ReferencedSOPInstanceUID") for image in _items(item, "ContourImageSequence")), "")
+    image = next((text(image, "ReferencedSOPInstanceUID") for image in items(item, "ContourImageSequence")), "")
     return Contour(text(item, "ContourGeometricType").upper(), points, image)
 
 
@@ -197,24 +197,15 @@ def _points(item: Dataset) -> np.ndarray | None:
 def _references(dataset: Dataset) -> tuple[list[str], list[str], list[str]]:
     """Frames of reference, series and images of the set's own reference list."""
     frames, series, images = [], [], []
-    for frame in _items(dataset, "ReferencedFrameOfReferenceSequence"):
+    for frame in items(dataset, "ReferencedFrameOfReferenceSequence"):
         frames.append(text(frame, "FrameOfReferenceUID"))
-        for study in _items(frame, "RTReferencedStudySequence"):
-            for item in _items(study, "RTReferencedSeriesSequence"):
+        for study in items(frame, "RTReferencedStudySequence"):
+            for item in items(study, "RTReferencedSeriesSequence"):
                 series.append(text(item, "SeriesInstanceUID"))
-                images += [text(image, "ReferencedSOPInstanceUID") for image in _items(item, "ContourImageSequence")]
+                images += [text(image, "ReferencedSOPInstanceUID") for image in items(item, "ContourImageSequence")]
     return frames, series, images
 
 
 def _integer(item: Dataset) -> int | None:
     value = number(item, "ReferencedROINumber")
     return None if value is None else int(value)
-
-
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """Items of a sequence; none when it is missing, empty or malformed."""
-    try:
-        value = dataset.get(keyword)
-        return [item for item in value if isinstance(item, Dataset)] if value else []
-    except PARSE_ERRORS:
-        return []

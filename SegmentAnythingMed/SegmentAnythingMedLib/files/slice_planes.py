@@ -184,7 +184,14 @@ def transfer(values: np.ndarray, source: SlicePlanes, target: SlicePlanes, reach
     offsets, normal = source.offsets, source.normal
     rows, columns = np.arange(target.shape[0])[:, None], np.arange(target.shape[1])[None, :]
     back = np.linalg.pinv(np.stack([source.step_i, source.step_j], axis=1))
+    corners = np.array([0.0, (target.step_j @ normal) * (target.shape[0] - 1)])[:, None]
+    corners = corners + np.array([0.0, (target.step_i @ normal) * (target.shape[1] - 1)])
     for m, origin in enumerate(target.origins):
+        if (
+            origin @ normal + corners.max() < offsets[0] - reach
+            or origin @ normal + corners.min() > offsets[-1] + reach
+        ):
+            continue
         along = (origin @ normal) + (target.step_j @ normal) * rows + (target.step_i @ normal) * columns
         nearest = _nearest(offsets, along)
         inside = np.abs(offsets[nearest] - along) <= reach + _EDGE
