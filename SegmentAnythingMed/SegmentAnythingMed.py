@@ -274,7 +274,7 @@ class SegmentAnythingMedTest(ScriptedLoadableModuleTest):
         self.assertEqual(controller.records[self.CENTRE[2]].reason, "seed")
 
     def test_other_segments_lose_nothing(self) -> None:
-        """Masking as in the Segment Editor: a new segment takes no voxel from the one before."""
+        """A new segment may overlap the one before, as the Segment Editor allows, and takes no voxel from it."""
         volume, ball = self.add_volume()
         controller, node, first_id = self.start(volume)
         half = ball.copy()
@@ -284,10 +284,8 @@ class SegmentAnythingMedTest(ScriptedLoadableModuleTest):
         self.add_point(volume, node, second_id, (self.CENTRE[0] + 6, *self.CENTRE[1:]))
         controller.prompts_changed()
         self.assertTrue(controller.wait(120))
-        second = self.mask(node, second_id, volume)
-        self.assertTrue(second.any())
+        self.assertTrue(self.mask(node, second_id, volume).any())
         self.assertTrue((self.mask(node, first_id, volume) == half).all())
-        self.assertFalse((second & half).any())
 
     def test_scene_is_saved_and_restored(self) -> None:
         """Masks, prompts, provenance, records and settings come back; nothing is computed again."""

@@ -121,7 +121,7 @@ def test_a_box_comes_back_in_voxels(drawings, make_volume, make_segmentation, ki
     show_plane(view, phantom, axis)
     start("rectangle")
     drag(view, [(60, 70), (90, 100), (150, 160)])
-    add_drawing(node, segment_id, phantom.node, "box", view.node, drawn[0])
+    add_drawing(node, segment_id, phantom.node, "box", view.node, drawn[0], axis)
     collected = collect(node, segment_id, phantom.node, axis)
     assert collected.notes == ()
     (box,) = collected.prompts
@@ -135,19 +135,24 @@ def test_a_box_comes_back_in_voxels(drawings, make_volume, make_segmentation, ki
         assert high[n] + 0.5 == pytest.approx(corners[:, n].max(), abs=1e-3)
 
 
-def test_a_box_in_an_oblique_view_is_refused_and_nothing_is_made(drawings, make_volume, make_segmentation) -> None:
+@pytest.mark.parametrize(
+    ("kind", "axis", "words"), [("oblique", "k", "Rotate to volume plane"), ("straight", "j", "slices along K")]
+)
+def test_a_box_in_another_view_is_refused_and_nothing_is_made(
+    drawings, make_volume, make_segmentation, kind: str, axis: str, words: str
+) -> None:
     import slicer
     from SegmentAnythingMedLib.apps.slicer.drawn_prompts import add_drawing
 
     view, drawn, _slipped, start = drawings
-    phantom = make_volume("oblique")
+    phantom = make_volume(kind)
     node, segment_id = make_segmentation(phantom.node)
     view.show(phantom.node).look_at(phantom.world(phantom.centre))
     start("rectangle")
     drag(view, [(60, 70), (150, 160)])
     before = slicer.mrmlScene.GetNumberOfNodes()
-    with pytest.raises(PromptError, match="Rotate to volume plane"):
-        add_drawing(node, segment_id, phantom.node, "box", view.node, drawn[0])
+    with pytest.raises(PromptError, match=words):
+        add_drawing(node, segment_id, phantom.node, "box", view.node, drawn[0], axis)
     assert slicer.mrmlScene.GetNumberOfNodes() == before
 
 
@@ -165,7 +170,7 @@ def test_a_scribble_in_an_oblique_view_is_mapped_exactly(
     view.show(phantom.node).look_at(phantom.world(phantom.centre))
     start("line")
     drag(view, [(110 + n, 120 + n // 3) for n in range(0, 40, 2)])
-    add_drawing(node, segment_id, phantom.node, role, view.node, drawn[0])
+    add_drawing(node, segment_id, phantom.node, role, view.node, drawn[0], "k")
     (scribble,) = collect(node, segment_id, phantom.node, "k").prompts
     assert isinstance(scribble, ScribblePrompt)
     assert scribble.label == label

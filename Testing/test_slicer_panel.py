@@ -210,21 +210,21 @@ def test_accept_reject_undo_redo(at, phantom) -> None:
 def test_a_closed_surface_comes_back_when_prompting_is_over(at, phantom) -> None:
     from standin.module_loading import enter_module, exit_module
 
+    k = phantom.centre[2]
     at.press("positiveButton")
     at.click(phantom.centre)
     at.wait()
     node = at.parameters.segmentation
     node.CreateClosedSurfaceRepresentation()
-    at.click((50, 41, phantom.centre[2]))
-    at.wait()
     surface = node.GetSegmentation().ContainsRepresentation
+    at.press("negativeButton")
+    at.click((60, 40, k))
+    at.wait()
     assert not surface("Closed surface")
     exit_module(at.widget)
     assert surface("Closed surface")
     enter_module(at.widget)
-    at.press("positiveButton")
-    at.click((46, 39, phantom.centre[2]))
-    at.wait()
+    at.press("candidate3Button")
     assert not surface("Closed surface")
     at.press("acceptButton")
     assert surface("Closed surface")

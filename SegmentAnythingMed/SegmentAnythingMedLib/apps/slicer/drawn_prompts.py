@@ -23,6 +23,7 @@ def add_drawing(
     role: str,
     slice_node: slicer.vtkMRMLSliceNode,
     points: np.ndarray,
+    axis: str,
 ) -> slicer.vtkMRMLMarkupsNode:
     """Make a prompt node of what was drawn in a view.
 
@@ -31,18 +32,26 @@ def add_drawing(
         role: ``box``, ``scribble``, ``scribble_negative``.
         slice_node: of the view.
         points: RAS mm [N, 3]; of a box its four corners.
+        axis: ``k``, ``j`` or ``i``, along which slices are segmented.
 
     Raises:
-        PromptError: ``prompt.oblique_view`` for a box in a view that is oblique to the voxels; nothing is made.
+        PromptError: ``prompt.oblique_view`` for a box in a view that is oblique to the voxels, ``prompt.other_axis`` in
+            one that shows other slices than those that are segmented; nothing is made.
         InputError: ``volume.transform``, ``segment.*``.
     """
     if role == BOX:
-        axis = axis_of_view(slice_node, volume)
-        if axis is None:
+        shown = axis_of_view(slice_node, volume)
+        if shown is None:
             raise PromptError(
                 "prompt.oblique_view",
                 "Expected a view that shows slices of the image; this one is oblique to them. Turn it with 'Rotate to "
                 "volume plane' (pin menu of the view), or use points, which can be set in any view.",
+            )
+        if shown != axis:
+            raise PromptError(
+                "prompt.other_axis",
+                f"Expected a box in a view of the slices that are segmented (along {axis.upper()}); this view shows "
+                f"slices along {shown.upper()}. Draw it in the other view, or change Slices in the settings.",
             )
         box = box_in_voxels(map_points(world_to_ijk(volume), points), axis)
         node = prompt_node(segmentation, segment_id, volume, role)

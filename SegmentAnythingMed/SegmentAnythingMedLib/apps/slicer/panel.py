@@ -185,7 +185,8 @@ class Panel:
         """Take a drawing of the current segment, RAS mm [N, 3]."""
         with self.guarded():
             segmentation, segment_id = self.inputs.need_segment()
-            add_drawing(segmentation, segment_id, self.parameters.inputVolume, role, slice_node, points)
+            volume, axis = self.parameters.inputVolume, self.controller.resolved_axis
+            add_drawing(segmentation, segment_id, volume, role, slice_node, points, axis)
             self.controller.prompts_changed()
 
     # ---- what follows from what ----
