@@ -51,7 +51,7 @@ class Written:
     Attributes:
         segment_id: where.
         axis: of the slices.
-        slices: written; empty when nothing had changed.
+        slices: that hold the answer now, whether they had to be changed or not.
         protected: slices left alone because the user had painted there.
         notes: for the user.
         seconds: from the first change of the prompts to the updated segment.
