@@ -151,8 +151,8 @@ def make_volume() -> Callable[..., PhantomVolume]:
 def make_segmentation() -> Callable[..., tuple[Any, str]]:
     """``make_segmentation(volume_node, name="organ", node=None, with_transform=True)``: an empty segment, (node, id).
 
-    The segmentation has the volume's reference geometry, and its parent transform unless ``with_transform`` is False (the
-    application gives a new segmentation no transform).
+    The segmentation has the volume's reference geometry, and its parent transform unless ``with_transform`` is False
+    (the application gives a new segmentation no transform).
     """
 
     def make(volume_node: Any, name: str = "organ", node: Any = None, with_transform: bool = True) -> tuple[Any, str]:

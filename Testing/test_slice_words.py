@@ -19,7 +19,8 @@ def words(slicer_host):
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_has_words(words, reason: str) -> None:
     said = words.reason_words(reason)
-    walked = reason in (records.SEED, records.DRAWN, records.FORWARD, records.BACKWARD, records.BLEND, records.INTERPOLATED)
+    accepted = (records.SEED, records.DRAWN, records.FORWARD, records.BACKWARD, records.BLEND, records.INTERPOLATED)
+    walked = reason in accepted
     assert said.startswith("End: ") is not walked
     assert reason not in said or reason in (records.CANCELLED, records.LIMIT)
     assert ":" not in said.removeprefix("End: ")
