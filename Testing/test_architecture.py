@@ -20,7 +20,7 @@ CODE_FILES = sorted({*MODULE.rglob("*.py"), *REPOSITORY.glob("Testing/**/*.py"),
 
 # Propagation is pure logic behind a protocol of the engine, so it needs no torch either.
 NUMERIC_ROOMS = ("space", "prompts", "files", "propagation")
-NUMERIC_PACKAGES = {"numpy", "scipy", "SimpleITK", "pydicom", "PIL"}
+NUMERIC_PACKAGES = {"numpy", "scipy", "SimpleITK", "pydicom", "highdicom", "PIL"}
 SLICER_PACKAGES = {"slicer", "qt", "vtk", "ctk", "mrml"}
 # Ground floor first; a room imports from lower floors and from itself.
 FLOORS = (

@@ -235,6 +235,13 @@ def test_real_structures_survive_the_round_trip(shared_data: Path, tmp_path, ima
     """JPEG 2000 CT, oblique MR, PET with eleven lesions, MR: every structure comes back voxel by voxel."""
     volume = load_volume(shared_data / images)
     reference = read_mask(shared_data / labels, volume).labels
+    if not volume.source.study_uid:  # the JPEG 2000 series has lost its UIDs
+        with pytest.raises(InputError) as caught:
+            write_rtstruct(tmp_path / "rt.dcm", volume, [Draft("A", reference > 0)])
+        assert caught.value.code == "rtstruct.no_uids"
+        uids = tuple(f"1.2.{n}" for n in range(len(volume.source.files)))
+        source = replace(volume.source, study_uid="1.2", series_uid="1.3", sop_instance_uids=uids)
+        volume = replace(volume, source=source)
     values = [value for value in np.unique(reference) if value][:12]
     written, _, results = round_trip(tmp_path, volume, [reference == value for value in values])
     assert (written.dice, written.edge_px) == (1.0, 0.0)

@@ -113,14 +113,20 @@ def check_drafts(drafts: Sequence[Draft], volume: Volume, kind: str) -> None:
         kind: first part of the codes: ``rtstruct`` or ``seg``.
 
     Raises:
-        InputError: ``<kind>.no_series``, ``<kind>.no_frame_of_reference``, ``<kind>.nothing_to_write``,
-            ``<kind>.algorithm``, ``volume.shape``.
+        InputError: ``<kind>.no_series``, ``<kind>.no_uids``, ``<kind>.no_frame_of_reference``,
+            ``<kind>.nothing_to_write``, ``<kind>.algorithm``, ``volume.shape``.
     """
     if volume.source is None:
         raise InputError(
             f"{kind}.no_series",
             "DICOM structures refer to the slices of a DICOM series, and this image was read from another format;"
             " open the original series, or save the masks as NIfTI or NRRD.",
+        )
+    if not (volume.source.study_uid and volume.source.series_uid and all(volume.source.sop_instance_uids)):
+        raise InputError(
+            f"{kind}.no_uids",
+            "The series has lost the UIDs of its study, series or slices (often by anonymisation), so that structures"
+            " cannot refer to them; export the series again with UIDs, or save the masks as NIfTI or NRRD.",
         )
     if not volume.source.frame_of_reference_uid:
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataelem import DataElement
@@ -12,10 +12,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from .. import __version__
-from ..errors import InputError
 from .dicom import DicomSource
-from .dicom_headers import PARSE_ERRORS, quiet, read_dataset, text
+from .dicom_headers import quiet, text
 from .drafts import Code, Draft, Origin, clean_text
+from .source_headers import read_headers
 
 TOOL = "SegmentAnythingMed"
 _COPIED = (
@@ -49,7 +49,9 @@ def build_dataset(source: DicomSource, regions: Sequence[Region], origin: Origin
         InputError: ``dicom.source_gone`` when the first file of the series cannot be read any more.
     """
     now = datetime.datetime.now()
-    out = _copied(source)
+    (header,) = read_headers(source.files[:1], _COPIED)
+    source = replace(source, sop_class_uid=source.sop_class_uid or header.SOPClassUID)
+    out = _copied(header)
     out.SpecificCharacterSet = "ISO_IR 192"
     out.SOPClassUID, out.SOPInstanceUID = RTStructureSetStorage, generate_uid(prefix=None)
     out.SeriesInstanceUID, out.StudyInstanceUID = generate_uid(prefix=None), source.study_uid
@@ -79,16 +81,9 @@ def build_dataset(source: DicomSource, regions: Sequence[Region], origin: Origin
     return out
 
 
-def _copied(source: DicomSource) -> Dataset:
+def _copied(header: Dataset) -> Dataset:
     out = Dataset()
     with quiet():
-        try:
-            header = read_dataset(source.files[0], [*_COPIED, "SpecificCharacterSet"])
-        except (*PARSE_ERRORS, OSError):
-            raise InputError(
-                "dicom.source_gone",
-                "The series that was segmented cannot be read any more; put its files back, or read it again.",
-            ) from None
         for keyword in _COPIED:
             if value := text(header, keyword):
                 setattr(out, keyword, value)

@@ -56,7 +56,7 @@ def write_rtstruct(
         What was written, and how well it was read back.
 
     Raises:
-        InputError: ``option.holes``; ``rtstruct.no_series``, ``rtstruct.no_frame_of_reference``,
+        InputError: ``option.holes``; ``rtstruct.no_series``, ``rtstruct.no_uids``, ``rtstruct.no_frame_of_reference``,
             ``rtstruct.nothing_to_write``, ``rtstruct.algorithm``, ``volume.shape``; ``dicom.source_gone`` when the
             series was moved; ``rtstruct.verification`` when reading back gives something else; ``output.*``.
         Cancelled: through ``progress``.
