@@ -43,6 +43,7 @@ class SegmentAnythingMed(ScriptedLoadableModule):
             "the volume, with a reason for every slice; correct, accept, save. A small model comes with the module and "
             "runs without a graphics card. <b>Not a medical device, not for clinical use.</b>"
         )
+        parent.helpText += _('<p><a href="{url}">Documentation and tutorial</a></p>').format(url=HOMEPAGE)
         parent.acknowledgementText = _(
             "The library, its model card and what it was measured on are described in the project's README. Licence: "
             "Apache-2.0. <b>Not for clinical use.</b>"
