@@ -56,8 +56,8 @@ def write_seg(
     Raises:
         InstallError: ``install.highdicom`` when highdicom is missing.
         InputError: ``seg.no_series``, ``seg.no_uids``, ``seg.no_frame_of_reference``, ``seg.nothing_to_write``,
-            ``seg.algorithm``, ``volume.shape``; ``dicom.source_gone`` when the series was moved; ``seg.source`` when its headers lack
-            what a SEG must repeat; ``seg.verification``; ``output.*``.
+            ``seg.algorithm``, ``volume.shape``; ``dicom.source_gone`` when the series was moved; ``seg.source``
+            when its headers lack what a SEG must repeat; ``seg.verification``; ``output.*``.
         Cancelled: through ``progress``.
     """
     highdicom = _highdicom()

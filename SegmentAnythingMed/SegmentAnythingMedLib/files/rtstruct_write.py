@@ -64,6 +64,26 @@ def write_rtstruct(
     if holes not in HOLES:
         raise InputError("option.holes", f"Expected one of {', '.join(HOLES)}, got {holes!r}.")
     check_drafts(drafts, volume, "rtstruct")
+    regions, given, empty, notes = _regions(volume, drafts, holes, progress)
+    dataset = build_dataset(volume.source, regions, origin or Origin())
+    with atomic_path(path, ".dcm") as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
+        agreement = _read_back(temporary, volume, regions, given)
+    return Written(
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        series_uid=str(dataset.SeriesInstanceUID),
+        names=tuple(region.name for region in regions),
+        empty=tuple(empty),
+        dice=min(overlap for overlap, _ in agreement),
+        edge_px=max(edge for _, edge in agreement),
+        notes=tuple(notes),
+    )
+
+
+def _regions(
+    volume: Volume, drafts: Sequence[Draft], holes: str, progress: Progress | None
+) -> tuple[list[Region], list[np.ndarray], list[str], list[str]]:
+    """Structures as contours, their masks on the stored slices, names of empty ones, notes."""
     planes, names = stored_planes(volume), unique_names([draft.name for draft in drafts])
     if progress is not None:
         progress.start("Writing RTSTRUCT", len(drafts))
@@ -82,21 +102,9 @@ def write_rtstruct(
             progress.advance()
     if not regions:
         raise InputError("rtstruct.nothing_to_write", "No structure has a voxel on a stored slice of the series.")
-    dataset = build_dataset(volume.source, regions, origin or Origin())
-    with atomic_path(path, ".dcm") as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
-        agreement = _read_back(temporary, volume, regions, given)
     if empty:
         notes.append(f"{len(empty)} structures without a voxel were left out.")
-    return Written(
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        series_uid=str(dataset.SeriesInstanceUID),
-        names=tuple(region.name for region in regions),
-        empty=tuple(empty),
-        dice=min(overlap for overlap, _ in agreement),
-        edge_px=max(edge for _, edge in agreement),
-        notes=tuple(notes),
-    )
+    return regions, given, empty, notes
 
 
 def _changed(draft: Draft, name: str, stored: np.ndarray, volume: Volume) -> list[str]:
