@@ -183,9 +183,9 @@ class SegmentAnythingMedLogic(ScriptedLoadableModuleLogic):
         """The state machine behind the panel; made when it is first asked for."""
         if self._controller is None:
             from SegmentAnythingMedLib.apps.slicer.controller import Controller
-            from SegmentAnythingMedLib.apps.slicer.install import ensure_ready
+            from SegmentAnythingMedLib.apps.slicer.install import ensure_ready, ensure_sam2
 
-            self._controller = Controller(before_first_use=ensure_ready)
+            self._controller = Controller(before_first_use=ensure_ready, before_sam2=ensure_sam2)
         return self._controller
 
     def getParameterNode(self) -> ModuleParameters:
