@@ -260,6 +260,9 @@ class FullDisk:
             raise OSError(errno.ENOSPC, "No space left on device")
         return self.file.write(data)
 
+    def flush(self):
+        self.file.flush()
+
 
 def test_a_disk_that_fills_up_on_the_way(server, part, monkeypatch):
     server.paths["/x"] = Behaviour(DATA)

@@ -144,6 +144,7 @@ def _receive(url: str, transfer: Transfer, file: BinaryIO, total: int | None, pr
         if total is not None and file.tell() + len(chunk) > total:
             raise _wrong_size(url, f"more than {total}", total)
         file.write(chunk)
+        file.flush()  # a crash keeps what has come
         progress.advance(len(chunk))
 
 
