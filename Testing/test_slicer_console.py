@@ -92,6 +92,16 @@ class TestSameAsTheCommandLine:
         assert np.array_equal(read_mask(out, volume).labels, read_mask(ours, volume).labels)
 
 
+    def test_90_paths_with_spaces_other_letters_and_great_length(self, console, tmp_path):
+        folder = tmp_path / "Köpfe und Hälse" / "患者 Ж 01" / ("long " * 20).strip() / ("longer " * 20).strip()
+        folder.mkdir(parents=True)
+        path, ours = save_balls(folder), folder / "маска 1.nii.gz"
+        assert len(str(path)) > 260
+        (done,) = console.batch([{"volume": path, "prompts": [FIRST], "output": ours}], **STUB)
+        assert (done.state, done.output) == ("done", ours)
+        assert read_mask(ours, load_volume(path)).labels.any()
+
+
 class TestOne:
     def test_into_a_new_segmentation_with_provenance(self, console, balls):
         from SegmentAnythingMedLib.apps.slicer.provenance import read_provenance
