@@ -162,7 +162,7 @@ def test_keys_work_only_in_the_module(slicer_gui, phantom, slice_view) -> None:
     at = PanelDriver(slicer_gui, slice_view())
     at.show(phantom.node, phantom.centre)
     tools = ("positive", "negative", "box", "scribble", "scribble_negative", "stop")
-    for key, tool in zip("PNBSDT", tools, strict=True):
+    for key, tool in zip("PNOSDM", tools, strict=True):
         at.key(key, window)
         assert at.panel.tools.active == tool, key
     at.key("Escape", window)
@@ -178,27 +178,34 @@ def test_keys_work_only_in_the_module(slicer_gui, phantom, slice_view) -> None:
     assert not at.mask().any()
     at.key("Ctrl+Y", window)
     np.testing.assert_array_equal(at.mask(), first)
-    at.key("G", window)
+    at.key("U", window)
     at.wait()
     assert at.mask().sum() > first.sum()
     at.key("Ctrl+Return", window)
     assert "Accepted" in at.ui.draftLabel.text
     at.key("Q", window)
-    at.key("R", window)
+    at.key("E", window)
     assert at.panel.tools.active == "positive"
     exit_module(at.widget)
     assert (at.panel.tools.active, at.panel.shortcuts.installed) == (None, False)
-    at.key("B", window)
+    at.key("O", window)
     assert at.panel.tools.active is None
     enter_module(at.widget)
     enter_module(at.widget)
-    at.key("B", window)
+    at.key("O", window)
     assert at.panel.tools.active == "box"
     for entry in at.panel.shortcuts.entries:
         assert f"<b>{entry.key}</b>" in at.ui.shortcutsLabel.text
     at.close()
-    at.key("B", window)
+    at.key("O", window)
     assert at.panel.tools.active is None
+
+
+def test_keys_of_slicers_own_stay_slicers(at) -> None:
+    """A key of the window would be taken away from the views: the user guide's lists of view and window keys."""
+    views = {*"BFVRGT", "[", "]", "{", "}", "+", "-", "Left", "Right", "Up", "Down", "End", "Home", "PgDown", "Ins"}
+    window = {f"Ctrl+{key}" for key in ("F", "O", "S", "W", "H", "B", "`", *"012345")}
+    assert not {entry.key for entry in at.panel.shortcuts.entries} & (views | window)
 
 
 def test_another_module_is_shown_while_it_propagates(at, phantom) -> None:

@@ -90,6 +90,7 @@ def _make_widget(module: StandInModule, enter: bool) -> Any:
     module._widget = holder
 
     def make() -> Any:
+        """A new widget of the class that the file holds now (it may have been reloaded)."""
         widget = getattr(sys.modules[module.name], module.name + "Widget")(holder)
         setattr(slicer.modules, module.name + "Widget", widget)
         widget.setup()

@@ -132,6 +132,7 @@ class PythonQtManners:
         taken = arguments_taken(slot, offered)
 
         def call(*arguments: object) -> None:
+            """The slot with no more arguments than it takes."""
             slot(*arguments[:taken])
 
         self._signal(signal).connect(call)

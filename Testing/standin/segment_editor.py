@@ -163,6 +163,7 @@ class StandInSegmentEditor:
             forward.tag = self._observe(interactor, event, forward, 100.0)
 
         def on_view(caller: Any, _event: str) -> None:
+            """Tell the effect that a view shows something else."""
             handler = getattr(self.effect and self.effect.self(), "processViewNodeEvents", None)
             if handler is not None:
                 handler(caller, vtk.vtkCommand.ModifiedEvent, widget)

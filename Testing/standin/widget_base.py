@@ -20,9 +20,11 @@ def kept_property(kind: Any, name: str, default: Any, notify: str = "") -> Any:
     key = f"_value_of_{name}"
 
     def read(self: Any) -> Any:
+        """Getter of the property."""
         return self.__dict__.get(key, default)
 
     def write(self: Any, value: Any) -> None:
+        """Setter of the property."""
         if read(self) == value:
             return
         self.__dict__[key] = value

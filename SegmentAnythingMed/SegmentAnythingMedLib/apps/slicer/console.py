@@ -144,6 +144,7 @@ def batch(
     options = {**options, "model": opened, "propagate": propagate}
 
     def run(case: Mapping[str, Any], inner: Progress) -> CaseResult:
+        """One case, from files or from the scene."""
         begun = time.perf_counter()
         if isinstance(case["volume"], (str, os.PathLike)):
             return _file_case(case, begun, progress=inner, **options)

@@ -105,6 +105,7 @@ class _Pen:
         self._tags = {event: self._interactor.AddObserver(event, do, _PRIORITY) for event, do in handlers.items()}
 
     def release(self) -> None:
+        """Give the mouse back to the view; an unfinished drawing is forgotten."""
         self._erase()
         for tag in self._tags.values():
             self._interactor.RemoveObserver(tag)

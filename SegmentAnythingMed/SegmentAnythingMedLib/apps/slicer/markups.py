@@ -156,6 +156,7 @@ class _Reader:
         self.slices: set[int] = set()
 
     def add(self, node: slicer.vtkMRMLMarkupsNode, role: str) -> None:
+        """Read a node of a role."""
         if role == BOX:
             self._add_box(node)
         elif role in (SCRIBBLE, SCRIBBLE_NEGATIVE):
@@ -170,6 +171,7 @@ class _Reader:
             self.notes.append(f"{node.GetName()} was placed on {made_on.GetName()}; its place in space is used here.")
 
     def fingerprint(self) -> str:
+        """Hash of axis, shape and prompts, 32 hex digits."""
         form = prompts_to_json(VolumePrompts({"object": self.prompts}))
         text = json.dumps([self.stack.axis, self.volume.shape, form], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

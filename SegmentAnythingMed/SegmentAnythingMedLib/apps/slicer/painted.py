@@ -214,6 +214,7 @@ def _crossed_slices(record: Written, here: Written, present: np.ndarray) -> Call
         bounds.append((int(filled[0]), int(filled[-1])) if len(filled) else (0, present.shape[2 - n] - 1))
 
     def crossed(index: int) -> set[int]:
+        """Slices of the record that a slice here goes through."""
         ranges = [(index, index) if n == place else bounds[n] for n in range(3)]
         corners = np.array([[i, j, k] for i in ranges[0] for j in ranges[1] for k in ranges[2]], dtype=float)
         position = corners @ step[old, :3] + step[old, 3]

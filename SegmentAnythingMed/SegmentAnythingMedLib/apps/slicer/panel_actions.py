@@ -49,23 +49,27 @@ class Actions:
             button.connect("clicked()", action)
 
     def keys(self) -> list[Shortcut]:
-        """The keyboard while the module is shown."""
+        """The keyboard while the module is shown.
+
+        None of them is a key of Slicer's slice and 3D views (B, F, V, R, G, T, brackets, arrows, page keys) or of its
+        main window: a shortcut of a window would take the key away from them.
+        """
         tools = (
             ("P", _("Point inside"), "positive"),
             ("N", _("Point outside"), "negative"),
-            ("B", _("Box"), "box"),
+            ("O", _("Box"), "box"),
             ("S", _("Scribble inside"), "scribble"),
             ("D", _("Scribble outside"), "scribble_negative"),
-            ("T", _("Stop mark"), "stop"),
+            ("M", _("Stop mark"), "stop"),
         )
         entries = [Shortcut(key, words, partial(self.toggle_tool, tool)) for key, words, tool in tools]
         return [
             *entries,
             Shortcut("Escape", _("Put the tool down, or cancel what runs"), self.escape),
-            Shortcut("G", _("Propagate"), self.propagate),
+            Shortcut("U", _("Propagate"), self.propagate),
             Shortcut("A", _("Next answer of the model"), self.next_answer),
             Shortcut("Q", _("Next doubtful slice"), self.next_doubtful),
-            Shortcut("R", _("Re-prompt on the selected slice"), self.reprompt),
+            Shortcut("E", _("Re-prompt on the selected slice"), self.reprompt),
             Shortcut("Ctrl+Return", _("Accept"), self.accept),
             Shortcut("Ctrl+Z", _("Undo"), self.undo),
             Shortcut("Ctrl+Y", _("Redo"), self.redo),
