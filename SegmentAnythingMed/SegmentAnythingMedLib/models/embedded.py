@@ -17,9 +17,11 @@ import torch
 
 from ..errors import ModelError, PromptError
 from ..prompts.types import SlicePrompts
+from .encoding import channels_last
 from .frame import Frame, Region
+from .guidance import guided_network
 from .hybrid import BOX_FIRST, BOX_SECOND, PADDING, HybridConfig, HybridSam, ellipse_prior
-from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction
+from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
 from .reference import Reference, joined
 
 WEIGHTS = Path(__file__).parent / "weights" / "built-in.safetensors"
@@ -38,6 +40,8 @@ class EmbeddedModel(PromptableModel):
     """
 
     uses_regions = True
+    has_tokens = True
+    supports_guidance = True
 
     def __init__(self, network: HybridSam, info: ModelInfo, device: str = "cpu") -> None:
         self.network = network.to(device, memory_format=torch.channels_last).eval()
@@ -72,6 +76,7 @@ class EmbeddedModel(PromptableModel):
         *,
         mask_input: np.ndarray | None = None,
         multimask_output: bool = False,
+        guidance: TargetGuidance | None = None,
     ) -> SlicePrediction:
         """See :meth:`PromptableModel.decode`.
 
@@ -92,7 +97,7 @@ class EmbeddedModel(PromptableModel):
             masks = torch.stack([hint for hint, _ in hints]).to(self.device)
             has_mask = torch.ones(count, dtype=torch.bool, device=self.device)
         with torch.inference_mode():
-            logits, iou = self.network.decode(
+            logits, iou = guided_network(self.network, guidance).decode(
                 self._tensors(features),
                 coords.expand(count, -1, -1).to(self.device),
                 labels.expand(count, -1).to(self.device),
@@ -121,6 +126,10 @@ class EmbeddedModel(PromptableModel):
         with torch.inference_mode():
             inside = torch.from_numpy(small > 0).float()[None, None].to(self.device)
             return self.network.reference_reader.refer(self._tensors(features), inside)
+
+    def tokens(self, features: SliceFeatures) -> np.ndarray:
+        """The image embedding, one vector for 8 x 8 pixels of the input; see the base class."""
+        return channels_last(features.tensors["embedding"][0])
 
     def _tensors(self, features: SliceFeatures) -> dict[str, torch.Tensor]:
         return {name: torch.as_tensor(value, device=self.device).float() for name, value in features.tensors.items()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import DeviceError, ModelError
@@ -45,6 +47,12 @@ def run_encoder(
     if not _finite(features):
         raise nan_error(name, "image encoder")
     return features
+
+
+def channels_last(feature_map: Any) -> np.ndarray:
+    """A feature map [C, h, w] (tensor of any device, or array of any float type) as float32 [h, w, C]."""
+    array = feature_map.detach().float().cpu().numpy() if hasattr(feature_map, "detach") else feature_map
+    return np.ascontiguousarray(np.moveaxis(np.asarray(array, dtype=np.float32), 0, -1))
 
 
 def nan_error(name: str, part: str) -> ModelError:

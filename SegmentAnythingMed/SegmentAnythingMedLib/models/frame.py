@@ -193,3 +193,18 @@ class Frame:
         if r0 < r1 and c0 < c1:
             out[r0 - region.row0 : r1 - region.row0, c0 - region.col0 : c1 - region.col0] = mask[r0:r1, c0:c1]
         return out
+
+
+def shown_cells(frame: Frame, shape: tuple[int, int]) -> np.ndarray:
+    """Cells of a grid over the whole input whose centres lie on pixels of the slice, bool [h, w].
+
+    False in padding and where a region reaches over the slice's edge.
+    """
+    (rows, cols), (height, width) = shape, frame.slice_shape
+    ys = (np.arange(rows) + 0.5) * frame.size / rows - 0.5
+    xs = (np.arange(cols) + 0.5) * frame.size / cols - 0.5
+    x = frame.from_network(np.stack([xs, np.zeros_like(xs)], axis=1))[:, 0]
+    y = frame.from_network(np.stack([np.zeros_like(ys), ys], axis=1))[:, 1]
+    inside_x = (xs + 0.5 < frame.content[1]) & (x > -0.5) & (x < width - 0.5)
+    inside_y = (ys + 0.5 < frame.content[0]) & (y > -0.5) & (y < height - 0.5)
+    return inside_y[:, None] & inside_x[None, :]

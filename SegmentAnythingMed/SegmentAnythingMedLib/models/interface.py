@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ModelError
 from ..prompts.types import SlicePrompts
-from .frame import Frame, Region
+from .frame import Frame, Region, shown_cells
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,21 @@ class SlicePrediction:
     logits: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class TargetGuidance:
+    """What a decoder may be told about the object beside the prompts: PerSAM's two additions (Zhang et al., 2023).
+
+    Attributes:
+        attention: float32 [h, w] on the token grid, 0..1, high where the object is likely; added to the attention
+            weights of tokens to the image, which are then normalised once more. None: attention as it is.
+        embedding: float32 [C], what the object's tokens look like (their raw mean), added to all prompt tokens. None:
+            tokens as they are.
+    """
+
+    attention: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+
+
 class PromptableModel(ABC):
     """A promptable 2-D segmentation model of the SAM kind behind two calls.
 
@@ -87,6 +102,9 @@ class PromptableModel(ABC):
         uses_regions: True if the model wants to see a square around the object, not the whole slice.
         uses_references: True if the model can be shown what the object looks like on another slice (:meth:`reference`).
         has_memory: True if the model can track an object from slice to slice (SAM 2).
+        has_tokens: True if :meth:`tokens` gives an image's features as a grid of vectors that can be compared.
+        supports_guidance: True if :meth:`decode` takes ``guidance``.
+        negatives_cap: how many negative points the model can make use of; None is any number.
     """
 
     info: ModelInfo
@@ -96,6 +114,9 @@ class PromptableModel(ABC):
     uses_regions: bool = False
     uses_references: bool = False
     has_memory: bool = False
+    has_tokens: bool = False
+    supports_guidance: bool = False
+    negatives_cap: int | None = None
 
     @abstractmethod
     def frame(
@@ -127,6 +148,7 @@ class PromptableModel(ABC):
         *,
         mask_input: np.ndarray | None = None,
         multimask_output: bool = False,
+        guidance: TargetGuidance | None = None,
     ) -> SlicePrediction:
         """Masks for prompts on an encoded slice.
 
@@ -136,6 +158,7 @@ class PromptableModel(ABC):
                 ``mask_input`` is not given.
             mask_input: float32 [h, w] low-resolution logits in the geometry of ``features`` (a last result), or None.
             multimask_output: return three candidates instead of one.
+            guidance: for models with ``supports_guidance``; others need not have the argument.
 
         Raises:
             PromptError: ``prompt.empty`` when there is neither point, box nor mask.
@@ -156,3 +179,27 @@ class PromptableModel(ABC):
             ModelError: ``model.no_references`` for a model without ``uses_references``.
         """
         raise ModelError("model.no_references", f"The model {self.info.name} does not use references.")
+
+    def tokens(self, features: SliceFeatures) -> np.ndarray:
+        """Features of a slice as vectors on a grid that covers the network's input, for comparison between slices.
+
+        Args:
+            features: from :meth:`encode`, of this model.
+
+        Returns:
+            float32 [h, w, C], as the encoder gives them (not normalised).
+
+        Raises:
+            ModelError: ``model.no_tokens`` for a model without ``has_tokens``.
+        """
+        raise ModelError("model.no_tokens", f"The model {self.info.name} offers no features that could be compared.")
+
+    def tokens_valid(self, features: SliceFeatures) -> np.ndarray:
+        """Which cells of the token grid show the slice, bool [h, w]: False in padding and beyond the slice's edge.
+
+        A cell counts when its centre lies on a pixel of the slice.
+
+        Raises:
+            ModelError: ``model.no_tokens``.
+        """
+        return shown_cells(features.frame, self.tokens(features).shape[:2])

@@ -15,9 +15,10 @@ from segment_anything.modeling import Sam
 
 from ..prompts.types import SlicePrompts
 from .device import autocast_dtype, to_device
-from .encoding import batch_size, nan_error, run_encoder
+from .encoding import batch_size, channels_last, nan_error, run_encoder
 from .frame import Frame, Region
-from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction
+from .guidance import guided_decoder
+from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
 from .network_prompts import NetworkPrompts, network_prompts
 from .preparation import PREPARATIONS, to_uint8
 
@@ -36,6 +37,9 @@ class SamModel(PromptableModel):
         notes: what the user should know about this model, for the report.
         semantic_decoder: parameters of a decoder of whole label maps that came with the weights (MedicoSAM), or empty.
     """
+
+    has_tokens = True
+    supports_guidance = True
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class SamModel(PromptableModel):
         *,
         mask_input: np.ndarray | None = None,
         multimask_output: bool = False,
+        guidance: TargetGuidance | None = None,
     ) -> SlicePrediction:
         """Masks for prompts on an encoded slice; see the base class.
 
@@ -114,7 +119,7 @@ class SamModel(PromptableModel):
         asked = network_prompts(prompts, frame, self._preparation, self.low_res_size, mask_input)
         embedding = to_device(features.tensors[EMBEDDING], self.device)[None]
         sparse, dense = self._encode_prompts(asked)
-        low_res, quality = self._network.mask_decoder(
+        low_res, quality = guided_decoder(self._network.mask_decoder, guidance)(
             image_embeddings=embedding,
             image_pe=self._position_code,
             sparse_prompt_embeddings=sparse,
@@ -129,6 +134,10 @@ class SamModel(PromptableModel):
             predicted_iou=quality[0].clamp(0.0, 1.0).cpu().numpy(),
             logits=frame.paste(patch),
         )
+
+    def tokens(self, features: SliceFeatures) -> np.ndarray:
+        """The image embedding, one vector for 16 x 16 pixels of the input; see the base class."""
+        return channels_last(features.tensors[EMBEDDING])
 
     def _embed(self, inputs: torch.Tensor) -> torch.Tensor:
         """Embeddings float32 [B, C, h, w]."""

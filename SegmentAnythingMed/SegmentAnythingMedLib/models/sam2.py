@@ -14,9 +14,10 @@ import torch
 
 from ..prompts.types import SlicePrompts
 from .device import autocast_dtype, to_device
-from .encoding import batch_size, nan_error, run_encoder
+from .encoding import batch_size, channels_last, nan_error, run_encoder
 from .frame import Frame, Region
-from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction
+from .guidance import guided_decoder
+from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
 from .network_prompts import NetworkPrompts, network_prompts
 from .preparation import PREPARATIONS, to_uint8
 
@@ -45,6 +46,9 @@ class Sam2Model(PromptableModel):
     """
 
     has_memory = True
+    has_tokens = True
+    supports_guidance = True
+    negatives_cap = 3  # users report that more make its masks worse (facebookresearch/sam2, issues 660 and 695)
 
     def __init__(
         self,
@@ -121,6 +125,7 @@ class Sam2Model(PromptableModel):
         *,
         mask_input: np.ndarray | None = None,
         multimask_output: bool = False,
+        guidance: TargetGuidance | None = None,
     ) -> SlicePrediction:
         """Masks for prompts on an encoded slice; see the base class.
 
@@ -131,7 +136,7 @@ class Sam2Model(PromptableModel):
         asked = network_prompts(prompts, frame, self._preparation, self.low_res_size, mask_input)
         maps = {name: to_device(value, self.device)[None] for name, value in features.tensors.items()}
         sparse, dense = self._encode_prompts(asked)
-        low_res, quality, _, _ = self.network.sam_mask_decoder(
+        low_res, quality, _, _ = guided_decoder(self.network.sam_mask_decoder, guidance)(
             image_embeddings=maps[EMBEDDING] + self._no_memory,
             image_pe=self._position_code,
             sparse_prompt_embeddings=sparse,
@@ -148,6 +153,10 @@ class Sam2Model(PromptableModel):
             predicted_iou=quality[0].clamp(0.0, 1.0).cpu().numpy(),
             logits=frame.paste(patch),
         )
+
+    def tokens(self, features: SliceFeatures) -> np.ndarray:
+        """The stride-16 map without the "no memory" embedding, whose constant would make all tokens look alike."""
+        return channels_last(features.tensors[EMBEDDING])
 
     def _encode_prompts(self, asked: NetworkPrompts) -> tuple[torch.Tensor, torch.Tensor]:
         """Sparse and dense prompt embeddings (batch of one); a box is two points of their own kinds, given first."""
