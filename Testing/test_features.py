@@ -86,7 +86,7 @@ def test_values_too_large_for_half_precision_stay_finite():
 
 
 def test_memory_is_bounded_and_the_least_recently_used_goes():
-    cache = FeatureCache(ram_bytes=3 * KIB)
+    cache = FeatureCache(ram_bytes=3 * KIB, overflow_bytes=0)
     for number in range(3):
         cache.put(key(number), features(number))
     assert cache.get(key(0)) is not None

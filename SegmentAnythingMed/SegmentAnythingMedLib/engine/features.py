@@ -1,4 +1,6 @@
-"""Features of slices, made once and kept: in RAM up to a bound, on disk when a folder is given.
+"""Features of slices, made once and kept: in memory up to a bound, beyond it in a file that ends with the session.
+
+With a folder they are kept on disk between sessions.
 
 Keys are hashes of *content* (pixels of the slice, weights, preprocessing, frame), so that an edited slice, another
 window or another model never meets stale features, and unchanged slices are found again in the next session.
@@ -18,9 +20,15 @@ import numpy as np
 
 from ..models.frame import Frame
 from ..models.interface import ModelInfo, SliceFeatures
+from .feature_overflow import FeatureOverflow
 from .feature_store import FeatureStore
 
 MEBIBYTE = 1 << 20
+RAM_BYTES = 128 * MEBIBYTE
+"""Features kept in memory while the disk takes the others: reading them again costs next to nothing."""
+RAM_BYTES_ALONE = 512 * MEBIBYTE
+"""Features kept in memory where the disk takes nothing: what is beyond is encoded again."""
+OVERFLOW_BYTES = 16 * 1024 * MEBIBYTE
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -66,12 +74,14 @@ def feature_key(slice_hash: str, model: ModelInfo, frame: Frame, conditions: Map
 
 
 class FeatureCache:
-    """Least-recently-used cache of :class:`SliceFeatures` as float16; safe to share between threads.
+    """Cache of :class:`SliceFeatures` as float16, least recently used first out; safe to share between threads.
 
     Args:
-        ram_bytes: bound of what is kept in memory.
-        folder: where features are kept between sessions, or None for memory only.
+        ram_bytes: bound of what is kept in memory; None is :data:`RAM_BYTES` while the disk takes the others, else
+            :data:`RAM_BYTES_ALONE`.
+        folder: where features are kept between sessions, or None.
         quota_bytes: bound of the folder.
+        overflow_bytes: bound of the file that takes what memory has no room for, when no folder is given; 0 is none.
 
     Attributes:
         hits: successful :meth:`get` calls, from memory or disk.
@@ -81,16 +91,26 @@ class FeatureCache:
 
     def __init__(
         self,
-        ram_bytes: int = 512 * MEBIBYTE,
+        ram_bytes: int | None = None,
         folder: str | os.PathLike[str] | None = None,
         quota_bytes: int = 10 * 1024 * MEBIBYTE,
+        overflow_bytes: int = OVERFLOW_BYTES,
     ) -> None:
-        self.ram_bytes = int(ram_bytes)
+        self._wanted = None if ram_bytes is None else int(ram_bytes)
         self.store = None if folder is None else FeatureStore(folder, quota_bytes)
+        self.overflow = FeatureOverflow(overflow_bytes) if folder is None and overflow_bytes > 0 else None
         self.hits = self.disk_hits = self.misses = 0
         self._kept: OrderedDict[str, SliceFeatures] = OrderedDict()
         self._nbytes = 0
         self._lock = threading.Lock()
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bound of what is kept in memory."""
+        if self._wanted is not None:
+            return self._wanted
+        disk = self.overflow if self.store is None else self.store
+        return RAM_BYTES if disk is not None and disk.problem is None else RAM_BYTES_ALONE
 
     @property
     def nbytes(self) -> int:
@@ -108,7 +128,8 @@ class FeatureCache:
                 self._kept.move_to_end(key)
                 self.hits += 1
                 return found
-        found = self.store.get(key) if self.store is not None else None
+        disk = self.overflow if self.store is None else self.store
+        found = disk.get(key) if disk is not None else None
         with self._lock:
             if found is None:
                 self.misses += 1
@@ -139,10 +160,12 @@ class FeatureCache:
         return stored
 
     def clear(self, *, disk: bool = False) -> None:
-        """Forget everything in memory, and the files on disk too if ``disk``."""
+        """Forget everything in memory and beyond its bound, and the files in the folder too if ``disk``."""
         with self._lock:
             self._kept.clear()
             self._nbytes = 0
+            if self.overflow is not None:
+                self.overflow.clear()
         if disk and self.store is not None:
             self.store.clear()
 
@@ -151,12 +174,16 @@ class FeatureCache:
         if old is not None:
             self._nbytes -= old.nbytes
         if features.nbytes > self.ram_bytes:
+            if self.overflow is not None:
+                self.overflow.put(key, features)
             return
         self._kept[key] = features
         self._nbytes += features.nbytes
         while self._nbytes > self.ram_bytes:
-            _, dropped = self._kept.popitem(last=False)
+            oldest, dropped = self._kept.popitem(last=False)
             self._nbytes -= dropped.nbytes
+            if self.overflow is not None:
+                self.overflow.put(oldest, dropped)
 
 
 def _half(array: Any) -> np.ndarray:
