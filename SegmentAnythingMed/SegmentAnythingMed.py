@@ -93,16 +93,27 @@ class SegmentAnythingMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
+        slicer.app.connect("aboutToQuit()", self.onAboutToQuit)
         self.initializeParameterNode()
+
+    def onAboutToQuit(self) -> None:
+        """The application ends, whether the user was asked or not: stop within seconds."""
+        from SegmentAnythingMedLib.apps.slicer.worker import END_S
+
+        self._close(END_S, finish=False)
 
     def cleanup(self) -> None:
         """Called when the application closes and before the module is reloaded: nothing may be left behind."""
+        self._close()
+
+    def _close(self, timeout: float = 5.0, finish: bool = True) -> None:
         if self.panel is None:
             return
+        slicer.app.disconnect("aboutToQuit()", self.onAboutToQuit)
         self.setParameterNode(None)
         self.removeObservers()
-        self.panel.close()
-        self.logic.close()
+        self.panel.close(finish)
+        self.logic.close(timeout)
         self.panel = self.logic = self.ui = None
         # The panel and its parts hold each other. Left to chance, Python might take the widgets apart in a thread.
         gc.collect()
@@ -114,7 +125,8 @@ class SegmentAnythingMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def exit(self) -> None:
         """Called each time the user opens another module; what runs goes on."""
-        self.panel.exit()
+        if self.panel is not None:  # the application may be on its way out
+            self.panel.exit()
 
     def onReload(self) -> None:
         """Developer's reload: the library of the module is read again too."""
@@ -210,10 +222,10 @@ class SegmentAnythingMedLogic(ScriptedLoadableModuleLogic):
 
         return console.batch(cases, **options)
 
-    def close(self) -> None:
-        """Stop the worker; the next use of :attr:`controller` starts a new one."""
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop the worker, wait at most so many seconds; the next use of :attr:`controller` starts a new one."""
         if self._controller is not None:
-            self._controller.close()
+            self._controller.close(timeout)
             self._controller = None
 
 

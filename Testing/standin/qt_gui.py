@@ -71,6 +71,16 @@ class QtGui:
         QtTest.QTest.qWaitForWindowActive(window, 1000)
         return window
 
+    def close_application(self, window: Any) -> bool:
+        """The user closes the main window: event filters see the close event first, and may keep it open.
+
+        What Slicer itself asks about unsaved data is not here. When the window goes, ``aboutToQuit()`` is emitted.
+        """
+        if not window.close():
+            return False
+        slicer.app.emit("aboutToQuit()")
+        return True
+
     def process_events(self) -> None:
         """Deliver what is waiting, deferred deletions too."""
         self.application.processEvents()

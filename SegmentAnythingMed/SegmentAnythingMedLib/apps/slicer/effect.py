@@ -22,6 +22,7 @@ from .effect_registration import SOURCE
 from .effect_session import EffectSession
 from .geometry import axis_of_view
 from .install import ensure_for
+from .quitting import GUARD
 from .requests import ModelChoice
 
 ICON = Path(__file__).parents[3] / "Resources" / "Icons" / "SegmentEditorSegmentAnything.png"
@@ -90,6 +91,7 @@ class SegmentEditorSegmentAnythingEffect(AbstractScriptedSegmentEditorEffect):
             marks.remove()
         self._marks.clear()
         self._pressed = None
+        GUARD.end(self)
         if self.session is not None:
             self.session.close()
             self.session = None
@@ -194,12 +196,20 @@ class SegmentEditorSegmentAnythingEffect(AbstractScriptedSegmentEditorEffect):
         self.options.show_busy(self.session.busy)
         if self.session.busy:
             self._timer.start()
+            GUARD.begin(self, self._stop)
 
     def _poll(self) -> None:
         self.session.poll()
         if not self.session.busy:
             self._timer.stop()
             self.options.show_busy(False)
+            GUARD.end(self)
+
+    def _stop(self, seconds: float) -> None:
+        """The application is being closed: stop what runs, keep what is done; wait at most so long."""
+        self.session.cancel()
+        if self.session.wait(seconds):
+            self._poll()
 
     def _draw(self) -> None:
         for view in self._marks:

@@ -19,7 +19,7 @@ from .plans import import_engine
 from .reading import read_slice
 from .requests import ModelChoice, PredictRequest, PropagateRequest
 from .targets import Target
-from .worker import Job, Worker
+from .worker import END_S, Job, Worker
 
 BOX = 2
 
@@ -126,7 +126,7 @@ class EffectSession:
         self.slices.clear()
         self._running = None
         if self._worker is not None:
-            self._worker.stop()
+            self._worker.stop(END_S)
             self._worker = None
 
     def _add(self, axis: str, index: int, prompt: Any, mark: tuple[np.ndarray, int]) -> None:

@@ -28,6 +28,7 @@ from .placing import PromptTools
 from .prompt_nodes import prompt_node, show_only
 from .prompt_watch import PromptWatch
 from .provenance import read_provenance
+from .quitting import GUARD
 from .shortcuts import Shortcuts
 
 POLL_MS = 30
@@ -79,9 +80,7 @@ class Panel:
 
     def exit(self) -> None:
         """The user opened another module: keys and mouse are given back, what runs goes on."""
-        self._entered = False
-        self.tools.put_down()
-        self.shortcuts.remove()
+        self._leave()
         self.controller.finish()
 
     def scene_closing(self) -> None:
@@ -92,9 +91,21 @@ class Panel:
         self.propagation.show_records({})
         self.prompts.show_answers((), -1)
 
-    def close(self) -> None:
-        """Leave nothing behind."""
-        self.exit()
+    def stop(self, seconds: float) -> None:
+        """The application is being closed: stop what runs, keep what is done; wait at most so long."""
+        self.controller.cancel()
+        self.controller.wait(seconds)
+
+    def close(self, finish: bool = True) -> None:
+        """Leave nothing behind.
+
+        Args:
+            finish: make the closed surfaces again that were set aside; pointless when the application ends.
+        """
+        self._leave()
+        if finish:
+            self.controller.finish()
+        GUARD.end(self)
         self._timer.stop()
         self._timer.disconnect("timeout()", self._tick)
         self.watch.stop()
@@ -190,6 +201,11 @@ class Panel:
             self.controller.prompts_changed()
 
     # ---- what follows from what ----
+
+    def _leave(self) -> None:
+        self._entered = False
+        self.tools.put_down()
+        self.shortcuts.remove()
 
     def _apply(self, parameters: ModuleParameters | None) -> int | None:
         """The controller works on what the parameter node says; returns the highest slice number."""

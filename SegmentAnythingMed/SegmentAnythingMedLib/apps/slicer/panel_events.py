@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from .quitting import GUARD
 from .slice_words import end_words
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ class Told:
         if handler is not None:
             handler(data)
 
-    def _busy(self, _on: bool) -> None:
+    def _busy(self, on: bool) -> None:
+        if on:
+            GUARD.begin(self.panel, self.panel.stop)
+        else:
+            GUARD.end(self.panel)
         self.panel.refresh()
 
     def _progress(self, step: Step) -> None:
