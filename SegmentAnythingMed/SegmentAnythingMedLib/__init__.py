@@ -29,7 +29,13 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from .engine.session import Session
+    from .files.dicom_seg import read_seg
+    from .files.dicom_seg_write import write_seg
+    from .files.drafts import Draft, Origin
     from .files.images import load_mask, load_volume, save_mask, save_volume
+    from .files.rtstruct import read_structure_set
+    from .files.rtstruct_write import write_rtstruct
+    from .files.structures import load_structures
     from .models.catalog import list_models, load_model
     from .models.downloads import download_model
     from .models.stored import import_model, remove_model, verify_models
@@ -44,7 +50,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Affine": "space.affine",
+    "Draft": "files.drafts",
     "MemorySettings": "propagation.memory_settings",
+    "Origin": "files.drafts",
     "PropagationSettings": "propagation.settings",
     "Session": "engine.session",
     "SlicePrompts": "prompts.types",
@@ -54,12 +62,17 @@ _HOMES = {
     "list_models": "models.catalog",
     "load_mask": "files.images",
     "load_model": "models.catalog",
+    "load_structures": "files.structures",
     "load_volume": "files.images",
     "propagate": "propagation.walk",
+    "read_seg": "files.dicom_seg",
+    "read_structure_set": "files.rtstruct",
     "remove_model": "models.stored",
     "save_mask": "files.images",
     "save_volume": "files.images",
     "verify_models": "models.stored",
+    "write_rtstruct": "files.rtstruct_write",
+    "write_seg": "files.dicom_seg_write",
 }
 
 __all__ = [
@@ -67,9 +80,11 @@ __all__ = [
     "Cancelled",
     "DeviceError",
     "DownloadError",
+    "Draft",
     "InputError",
     "MemorySettings",
     "ModelError",
+    "Origin",
     "Progress",
     "PromptError",
     "PropagationSettings",
@@ -83,12 +98,17 @@ __all__ = [
     "list_models",
     "load_mask",
     "load_model",
+    "load_structures",
     "load_volume",
     "propagate",
+    "read_seg",
+    "read_structure_set",
     "remove_model",
     "save_mask",
     "save_volume",
     "verify_models",
+    "write_rtstruct",
+    "write_seg",
 ]
 
 

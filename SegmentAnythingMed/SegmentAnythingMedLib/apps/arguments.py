@@ -1,11 +1,13 @@
 """Prompts as they are written on a command line.
 
-    --point I,J,K[,0|1]           voxel indices; with --space lps or ras: millimetres
-    --box I0,J0,I1,J1,K           two corners in the plane, then the slice; the corner voxels belong to the box. The
-                                  in-plane indices keep the order of I, J, K: on axis j it is I0,K0,I1,K1,J, on axis i
-                                  J0,K0,J1,K1,I. With --space lps or ras: two corners of three numbers each.
-    --mask SEED.nii.gz            every slice on which it has voxels becomes a drawn slice
-    --prompts PROMPTS.json        all kinds, several objects (prompts/prompts.schema.json)
+--point I,J,K[,0|1]           voxel indices; with --space lps or ras: millimetres
+--box I0,J0,I1,J1,K           two corners in the plane, then the slice; the corner voxels belong to the box. The
+                              in-plane indices keep the order of I, J, K: on axis j it is I0,K0,I1,K1,J, on axis i
+                              J0,K0,J1,K1,I. With --space lps or ras: two corners of three numbers each.
+--mask SEED                   every slice on which it has voxels becomes a drawn slice: an image of labels, RTSTRUCT
+                              or DICOM SEG
+--structures NAME,...         of the mask: which
+--prompts PROMPTS.json        all kinds, several objects (prompts/prompts.schema.json)
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError, PromptError
-from ..files.images import read_mask
+from ..files.structures import load_structures
 from ..prompts.json_form import load_prompts
 from ..prompts.volume_prompts import SPACES, BoxPrompt, PointPrompt, Prompt, VolumePrompts, mask_prompts
 from ..space.planes import SliceStack
+from .structure_outputs import parse_names
 
 OBJECT = "object"
 """Name of the object when there is only one."""
@@ -48,6 +51,7 @@ class PromptArguments:
         boxes: five numbers each in space ijk, six in lps and ras.
         space: of points and boxes.
         mask: file of seed masks, or None.
+        structures: names or numbers of those wanted of it; None for all.
         file: JSON file of prompts, or None.
     """
 
@@ -56,6 +60,7 @@ class PromptArguments:
     space: str = "ijk"
     mask: Path | None = None
     file: Path | None = None
+    structures: tuple[str, ...] | None = None
 
     @classmethod
     def parse(
@@ -65,13 +70,14 @@ class PromptArguments:
         mask: str | None = None,
         file: str | None = None,
         space: str = "ijk",
+        structures: str | None = None,
     ) -> PromptArguments:
         """Read what the user typed.
 
         Raises:
             PromptError: ``prompt.none``, ``prompt.position``, ``prompt.label``, ``prompt.mixed`` (a prompt file beside
                 other prompts).
-            InputError: ``option.space``.
+            InputError: ``option.space``, ``option.structures``.
         """
         if space not in SPACES:
             raise InputError("option.space", f"Expected the space ijk, lps or ras; got {space!r}.")
@@ -81,12 +87,15 @@ class PromptArguments:
             raise PromptError(
                 "prompt.mixed", "Expected either --prompts or --point, --box and --mask; got both. Put all in the file."
             )
+        if structures is not None and not mask:
+            raise InputError("option.structures", "--structures chooses structures of --mask, which was not given.")
         return cls(
             tuple(parse_point(text, space) for text in points),
             tuple(parse_box(text, space) for text in boxes),
             space,
             Path(mask) if mask else None,
             Path(file) if file else None,
+            parse_names(structures),
         )
 
     @property
@@ -98,33 +107,41 @@ class PromptArguments:
         """The prompts on the slices of an image.
 
         Raises:
-            PromptError: ``prompt.json``, ``prompt.mask_empty``, ``prompt.mixed`` (a seed mask of several labels beside
-                points or boxes).
+            PromptError: ``prompt.json``, ``prompt.mask_empty``, ``prompt.mixed`` (a seed mask of several structures
+                beside points or boxes).
             InputError: of the files.
         """
         if self.file is not None:
             loaded = load_prompts(self.file)
             return BoundPrompts(loaded if loaded.size is not None else replace(loaded, size=stack.volume.shape[::-1]))
         single: list[Prompt] = [*(_bound_box(numbers, self.space, stack.axis) for numbers in self.boxes), *self.points]
-        objects, notes = ({}, ()) if self.mask is None else _seed_masks(self.mask, stack)
+        objects, notes = ({}, ()) if self.mask is None else _seed_masks(self.mask, stack, self.structures)
         if len(objects) > 1 and single:
             raise PromptError(
                 "prompt.mixed",
                 f"Expected a seed mask of one label beside points and boxes; {self.mask.name} has {len(objects)}. "
-                "Use --prompts to say which prompt belongs to which object.",
+                "Use --prompts to say which prompt belongs to which object, or --structures to choose one.",
             )
         if len(objects) < 2:
-            objects = {OBJECT: [*(prompt for given in objects.values() for prompt in given), *single]}
+            name = next((one for one in objects if not one.startswith("label ")), OBJECT)
+            objects = {name: [*(prompt for given in objects.values() for prompt in given), *single]}
         return BoundPrompts(VolumePrompts(objects, stack.volume.shape[::-1]), notes)
 
 
-def _seed_masks(path: Path, stack: SliceStack) -> tuple[dict[str, list[Prompt]], tuple[str, ...]]:
-    """Label -> drawn slices; labels are named after their numbers."""
-    loaded = read_mask(path, stack.volume)
-    found = sorted({int(value) for plane in loaded.labels for value in set(plane.ravel().tolist())} - {0})
+def _seed_masks(
+    path: Path, stack: SliceStack, names: tuple[str, ...] | None
+) -> tuple[dict[str, list[Prompt]], tuple[str, ...]]:
+    """Structure -> drawn slices; labels without a name are named after their numbers."""
+    loaded = load_structures(path, stack.volume, names)
+    found = {name: list(mask_prompts(mask, stack)) for name, mask in loaded.masks.items()}
     if not found:
-        raise PromptError("prompt.mask_empty", f"Expected a mask with at least one voxel; {path.name} is empty.")
-    return {f"label {value}": list(mask_prompts(loaded.labels == value, stack)) for value in found}, loaded.notes
+        detail = "; ".join(f"{one.name}: {one.why}" for one in loaded.structures[:5])
+        raise PromptError(
+            "prompt.mask_empty",
+            f"Expected a mask with at least one voxel; {path.name} "
+            + (f"has none ({detail})." if detail else "is empty."),
+        )
+    return found, loaded.remarks
 
 
 def parse_point(text: str, space: str = "ijk") -> PointPrompt:

@@ -48,6 +48,12 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("segment", help="prompts to a mask of the whole volume", allow_abbrev=False)
     _add_image(parser)
     parser.add_argument("--output", required=True, metavar="OUT", help="mask: .nii, .nii.gz, .nrrd or .mha")
+    parser.add_argument(
+        "--write",
+        default="nifti",
+        metavar="nifti,rtstruct,seg",
+        help="nifti: OUT itself; rtstruct, seg: DICOM beside it, OUT.rtstruct.dcm and OUT.seg.dcm, for a DICOM image",
+    )
     parser.add_argument("--report", metavar="R.json", help="what was done and why, slice by slice")
     parser.add_argument("--figure", metavar="F.png", help="slices with outlines, prompts and reasons")
     prompts = parser.add_argument_group("prompts")
@@ -60,7 +66,10 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
         help="corner voxels, inclusive, then the slice; on axis j I0,K0,I1,K1,J; on axis i J0,K0,J1,K1,I; "
         "with --space lps or ras two corners X0,Y0,Z0,X1,Y1,Z1",
     )
-    prompts.add_argument("--mask", metavar="SEED.nii.gz", help="drawn slices; they are kept as they are")
+    prompts.add_argument(
+        "--mask", metavar="SEED", help="drawn slices, kept as they are: an image of labels, RTSTRUCT or DICOM SEG"
+    )
+    prompts.add_argument("--structures", metavar="NAME,...", help="of --mask: names or numbers (default: all)")
     prompts.add_argument("--prompts", metavar="PROMPTS.json", help="all kinds of prompts, several objects")
     prompts.add_argument("--space", default="ijk", metavar="ijk|lps|ras", help="of points and boxes (default: ijk)")
     walk = parser.add_argument_group("propagation")
@@ -91,9 +100,11 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("evaluate", help="compare a mask with a reference", allow_abbrev=False)
-    parser.add_argument("prediction", metavar="PRED")
-    parser.add_argument("reference", metavar="REF")
+    parser.add_argument("prediction", metavar="PRED", help="image of labels, RTSTRUCT or DICOM SEG")
+    parser.add_argument("reference", metavar="REF", help="the same")
     parser.add_argument("--label", metavar="N", help="compare this label only")
+    parser.add_argument("--structure", metavar="NAME", help="compare this structure only, by name or number")
+    parser.add_argument("--image", metavar="IMAGE", help="whose grid is compared on, when both are DICOM structures")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 

@@ -6,29 +6,40 @@ Each prints its result to standard output and raises the library's errors; :mod:
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError
-from ..files.images import load_volume, read_mask, save_mask
+from ..files.drafts import Draft, Origin, Written
+from ..files.images import load_volume, save_mask
+from ..files.structures import structure_kind
 from ..progress import Progress
 from ..propagation.engines import check_engine
 from ..propagation.settings import PropagationSettings
 from ..space.planes import AXES, SliceStack
 from ..space.volume import Volume
 from .arguments import PromptArguments, parse_limits, parse_number, parse_whole
-from .outputs import Outputs, write_together
+from .outputs import Outputs, Writer, write_together
 from .pipelines import Remark, Segmentation, segment_volume
-from .terminal import ProgressBar, Stopwatch, cancel_on_interrupt, say
+from .structure_outputs import (
+    DICOM_KINDS,
+    NIFTI,
+    check_writers,
+    describe_written,
+    dicom_path,
+    parse_write,
+    write_dicom,
+)
+from .terminal import ProgressBar, Stopwatch, cancel_on_interrupt, print_json, warn
 
 
 def segment(options: argparse.Namespace) -> None:
     """``segment IMAGE --output OUT``: prompts to a mask, a report and a figure."""
-    given = PromptArguments.parse(options.point, options.box, options.mask, options.prompts, options.space)
+    given = PromptArguments.parse(
+        options.point, options.box, options.mask, options.prompts, options.space, options.structures
+    )
     settings = PropagationSettings(
         projection=options.projection,
         iou_threshold=parse_number(options.iou_threshold),
@@ -37,7 +48,8 @@ def segment(options: argparse.Namespace) -> None:
     seed = parse_whole(options.seed, "seed")
     _check_axis(options.axis)
     check_engine(options.engine)
-    outputs = Outputs(Path(options.output), _path(options.report), _path(options.figure))
+    kinds = parse_write(options.write)
+    outputs = _outputs(options, kinds)
     outputs.check((Path(options.image), *given.files))
     watch, progress = Stopwatch(), None
     with ProgressBar() as bar:
@@ -45,6 +57,7 @@ def segment(options: argparse.Namespace) -> None:
         with cancel_on_interrupt(progress):
             with watch.measure("read"):
                 volume = _load(options, progress)
+                check_writers(kinds, volume)
                 bound = given.bind(SliceStack(volume, options.axis))
             if seed is not None:
                 _fix_chance(seed)
@@ -56,6 +69,12 @@ def segment(options: argparse.Namespace) -> None:
             remarks = [Remark("prompts", note) for note in bound.notes]
             report = _write(result, outputs, watch, seed, remarks, progress)
     _tell(result, outputs, report, remarks, options.json)
+
+
+def _outputs(options: argparse.Namespace, kinds: Sequence[str]) -> Outputs:
+    mask = Path(options.output)
+    dicom = {kind: dicom_path(mask, kind) for kind in DICOM_KINDS if kind in kinds}
+    return Outputs(mask if NIFTI in kinds else None, _path(options.report), _path(options.figure), **dicom)
 
 
 def _write(
@@ -70,15 +89,32 @@ def _write(
 
     progress.start("Writing the results")
     watch.seconds["total"] = watch.total
-    names = {kind: path.name for kind, path in vars(outputs).items() if path is not None}
+    names = {kind: path.name for kind, path in outputs.named.items()}
     report = build_report(result, seconds=watch.seconds, seed=seed, remarks=remarks, outputs=names)
-    files = [(outputs.mask, lambda path: save_mask(result.labels, result.volume, path))]
+    files: list[tuple[Path, Writer]] = []
+    if outputs.mask is not None:
+        files.append((outputs.mask, lambda path: save_mask(result.labels, result.volume, path)))
     if outputs.figure is not None:
         files.append((outputs.figure, lambda path: _save_figure(result, path)))
-    if outputs.report is not None:
-        files.append((outputs.report, lambda path: _write_text(path, to_text(report))))
+    written: dict[str, Written] = {}
+    for kind in DICOM_KINDS:
+        if (path := getattr(outputs, kind)) is not None:
+            files.append((path, partial(_write_drafts, result, kind, written)))
+    if outputs.report is not None:  # last: it tells how well the others were read back
+        files.append((outputs.report, lambda path: _write_text(path, to_text(_with_dicom(report, written)))))
     write_together(files)
-    return report
+    return _with_dicom(report, written)
+
+
+def _write_drafts(result: Segmentation, kind: str, written: dict[str, Written], path: Path) -> None:
+    """The objects as drafts; they follow the prompts of a person."""
+    info = result.model.info
+    drafts = [Draft(name, result.labels == value, "SEMIAUTOMATIC") for name, value in result.values.items()]
+    written[kind] = write_dicom(kind, path, result.volume, drafts, Origin(info.name, info.sha256, "prompts"))
+
+
+def _with_dicom(report: dict[str, Any], written: Mapping[str, Written]) -> dict[str, Any]:
+    return {**report, "dicom": describe_written(written)} if written else report
 
 
 def _save_figure(result: Segmentation, path: Path) -> None:
@@ -104,13 +140,12 @@ def _write_text(path: Path, text: str) -> None:
 def _tell(
     result: Segmentation, outputs: Outputs, report: Mapping[str, Any], remarks: list[Remark], as_json: bool
 ) -> None:
-    _warn(map(str, (*remarks, *result.remarks)))
+    warn(map(str, (*remarks, *result.remarks)))
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
-    for kind, path in vars(outputs).items():
-        if path is not None:
-            print(f"{kind:8}{path}")
+    for kind, path in outputs.named.items():
+        print(f"{kind:8} {path}")
     for entry in report["objects"]:
         span = "not found"
         if entry["lower"] is not None:
@@ -120,65 +155,21 @@ def _tell(
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """``evaluate PRED REF``: metrics of a mask against a reference."""
-    label = parse_whole(options.label, "label", lowest=1)
-    with ProgressBar() as bar:
-        progress = Progress(bar.listen)
-        progress.start("Reading the masks")
-        reference_volume = load_volume(options.reference)
-        reference = read_mask(options.reference, reference_volume)
-        prediction = read_mask(options.prediction, reference_volume)
-        notes = [*prediction.notes]
-        masks = [
-            _chosen(prediction.labels, label, Path(options.prediction).name, notes, lenient=True),
-            _chosen(reference.labels, label, Path(options.reference).name, notes, lenient=False),
-        ]
-        progress.start("Measuring")
-        from ..evaluation.metrics import evaluate_masks
+    """``evaluate PRED REF``: see :mod:`.evaluate_command`."""
+    from .evaluate_command import run_evaluate
 
-        found = evaluate_masks(*masks, reference_volume.spacing.tolist())
-    _warn(notes)
-    if options.json:
-        _print_json({"label": label, **found, "warnings": notes})
-        return
-    for name, key, unit in _SHOWN:
-        print(f"{name:24}{found[key]:10.4f} {unit}".rstrip())
-    if found["flag"]:
-        print(f"{'flag':24}{found['flag']:>10}")
-
-
-_SHOWN = (
-    ("Dice", "dice", ""),
-    ("NSD (2 mm)", "nsd", ""),
-    ("HD95", "hd95_mm", "mm"),
-    ("ASSD", "assd_mm", "mm"),
-    ("volume of prediction", "volume_prediction_ml", "ml"),
-    ("volume of reference", "volume_reference_ml", "ml"),
-    ("difference", "volume_error_ml", "ml"),
-)
-
-
-def _chosen(labels: np.ndarray, label: int | None, name: str, notes: list[str], *, lenient: bool) -> np.ndarray:
-    """The voxels to compare. A prediction of one label stands for the wanted one, whatever its number."""
-    present = sorted({int(value) for plane in labels for value in np.unique(plane)} - {0})
-    if label is None:
-        if len(present) > 1:
-            notes.append(f"{name} has {len(present)} labels; all were taken together (--label N chooses one).")
-        return labels != 0
-    if lenient and len(present) == 1 and present[0] != label:
-        notes.append(f"{name} holds one label, {present[0]}; it was compared with label {label} of the reference.")
-        return labels != 0
-    if not lenient and label not in present:
-        shown = ", ".join(map(str, present[:20])) or "none"
-        raise InputError("option.label", f"Expected a label of {name} (it has {shown}); got {label}.")
-    return labels == label
+    run_evaluate(options)
 
 
 def info(options: argparse.Namespace) -> None:
     """``info IMAGE``: what the image is, what would be done, what it would cost."""
     from .describe import describe_job, lines_of
+    from .structure_facts import show_structure_file
 
     _check_axis(options.axis)
+    if (kind := structure_kind(options.image)) is not None:
+        show_structure_file(Path(options.image), kind, as_json=options.json)
+        return
     with ProgressBar() as bar:
         progress = Progress(bar.listen)
         volume = _load(options, progress)
@@ -188,9 +179,9 @@ def info(options: argparse.Namespace) -> None:
         model = load_model(options.model, options.device, options.family)
         facts = describe_job(volume, model, axis=options.axis, window=options.window)
     if options.json:
-        _print_json(facts)
+        print_json(facts)
         return
-    _warn(facts["notes"])
+    warn(facts["notes"])
     for line in lines_of(facts):
         print(line)
 
@@ -223,12 +214,3 @@ def _fix_chance(seed: int) -> None:
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-
-
-def _warn(texts: Iterable[str]) -> None:
-    for text in dict.fromkeys(texts):
-        say(f"warning: {text}")
-
-
-def _print_json(content: Mapping[str, Any]) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))

@@ -25,19 +25,28 @@ class Outputs:
     """Where the results of a segmentation go.
 
     Attributes:
-        mask: image file of labels.
+        mask: image file of labels or None.
         report: ``.json`` file or None.
         figure: ``.png`` file or None.
+        rtstruct: ``.dcm`` file or None.
+        seg: ``.dcm`` file or None.
     """
 
-    mask: Path
+    mask: Path | None
     report: Path | None = None
     figure: Path | None = None
+    rtstruct: Path | None = None
+    seg: Path | None = None
+
+    @property
+    def named(self) -> dict[str, Path]:
+        """Kind -> file, of all that will be written."""
+        return {kind: path for kind, path in vars(self).items() if path is not None}
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files that will be written."""
-        return tuple(path for path in (self.mask, self.report, self.figure) if path is not None)
+        return tuple(self.named.values())
 
     def check(self, inputs: Sequence[Path] = ()) -> None:
         """Refuse, before any work, what could not be written at the end or would overwrite an input.
@@ -46,8 +55,11 @@ class Outputs:
             InputError: ``output.format``, ``output.folder``, ``output.not_a_file``, ``output.not_writable``,
                 ``output.same`` (two results in one file), ``output.is_input``.
         """
-        check_writable(self.mask)
-        for path, suffix in ((self.report, ".json"), (self.figure, ".png")):
+        if self.mask is not None:
+            check_writable(self.mask)
+        for path, suffix in (
+            (self.report, ".json"), (self.figure, ".png"), (self.rtstruct, ".dcm"), (self.seg, ".dcm"),
+        ):  # fmt: skip
             if path is not None:
                 _check_name(path, suffix)
         seen: list[Path] = []

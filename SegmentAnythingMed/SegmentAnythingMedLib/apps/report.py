@@ -24,7 +24,7 @@ from ..space.volume import Volume
 from .pipelines import Remark, Segmentation
 
 SCHEMA_NAME = "segment-anything-med/report"
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 """First number: a reader of an older version cannot understand it. Second: fields were added."""
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
 DICOM_NAME = "DICOM series"

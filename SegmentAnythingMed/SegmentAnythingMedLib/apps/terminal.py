@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
@@ -106,6 +107,17 @@ def say(text: str, stream: TextIO | None = None) -> None:
     stream = sys.stderr if stream is None else stream
     stream.write(" ".join(text.split()) + "\n")
     stream.flush()
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Write each warning once to standard error."""
+    for text in dict.fromkeys(texts):
+        say(f"warning: {text}")
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Write indented JSON to standard output; numbers that JSON does not know (NaN) are an error."""
+    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def _scan(path: Path, progress: Progress | None, subfolders: bool) -> Scan:
         found.other[file.suffix.lower() or "no ending"] += 1
         if file.stat().st_size == 0:
             found.empty.append(file.name)
-        elif not _may_be_dicom(file):
+        elif not may_be_dicom(file):
             found.not_dicom += 1
         else:
             _scan_file(file, found)
@@ -103,7 +103,7 @@ def _files(folder: Path, subfolders: bool) -> Iterator[Path]:
                 yield file
 
 
-def _may_be_dicom(file: Path) -> bool:
+def may_be_dicom(file: Path) -> bool:
     """DICM after the preamble, or (old files without one) a first tag of group 0002 or 0008, little endian."""
     with open(file, "rb") as stream:
         head = stream.read(132)

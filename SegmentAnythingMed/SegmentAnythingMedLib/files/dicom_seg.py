@@ -15,6 +15,7 @@ from pydicom.uid import UID
 
 from ..errors import InputError
 from .dicom_headers import PARSE_ERRORS, items, number, quiet, read_dataset, syntax, text
+from .drafts import Code
 from .limits import check_claimed_size
 from .seg_frames import Frame, read_frames
 
@@ -31,6 +32,7 @@ class SegmentInfo:
         algorithm: AUTOMATIC, SEMIAUTOMATIC, MANUAL or empty.
         category: meaning of the property category's code.
         kind: meaning of the property type's code.
+        category_code, kind_code: the codes themselves, or None.
         tracking_id: name across visits; may be empty.
         tracking_uid: identity across visits; may be empty.
     """
@@ -42,6 +44,8 @@ class SegmentInfo:
     kind: str = ""
     tracking_id: str = ""
     tracking_uid: str = ""
+    category_code: Code | None = None
+    kind_code: Code | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ class SegFile:
 
     Attributes:
         kind: one of :data:`KINDS`.
+        sop_class_uid: Segmentation Storage or Label Map Segmentation Storage.
         sop_instance_uid: of the file.
         frame_of_reference_uid: empty when not said.
         image_uids: SOP Instance UIDs of the images that it refers to; may be none.
@@ -61,6 +66,7 @@ class SegFile:
     """
 
     kind: str
+    sop_class_uid: str
     sop_instance_uid: str
     frame_of_reference_uid: str
     image_uids: frozenset[str]
@@ -108,6 +114,7 @@ def _seg_file(dataset: Dataset, name: str) -> SegFile:
     _check_codec(dataset)
     return SegFile(
         kind=kind,
+        sop_class_uid=text(dataset, "SOPClassUID"),
         sop_instance_uid=text(dataset, "SOPInstanceUID"),
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
         image_uids=frozenset(_image_uids(dataset) | {uid for frame in frames for uid in frame.images}),
@@ -121,18 +128,24 @@ def _seg_file(dataset: Dataset, name: str) -> SegFile:
 
 def _segment(item: Dataset) -> SegmentInfo:
     own = int(number(item, "SegmentNumber") or 0)
-    meanings = []
-    for keyword in ("SegmentedPropertyCategoryCodeSequence", "SegmentedPropertyTypeCodeSequence"):
-        meanings.append(next((text(code, "CodeMeaning") for code in items(item, keyword)), ""))
+    category = _code(item, "SegmentedPropertyCategoryCodeSequence")
+    kind = _code(item, "SegmentedPropertyTypeCodeSequence")
     return SegmentInfo(
         number=own,
         label="".join(c for c in text(item, "SegmentLabel") if c.isprintable()) or f"Segment {own}",
         algorithm=text(item, "SegmentAlgorithmType"),
-        category=meanings[0],
-        kind=meanings[1],
+        category=category.meaning,
+        kind=kind.meaning,
         tracking_id=text(item, "TrackingID"),
         tracking_uid=text(item, "TrackingUID"),
+        category_code=category if category.value else None,
+        kind_code=kind if kind.value else None,
     )
+
+
+def _code(item: Dataset, keyword: str) -> Code:
+    code = next(iter(items(item, keyword)), Dataset())
+    return Code(text(code, "CodeValue"), text(code, "CodingSchemeDesignator"), text(code, "CodeMeaning"))
 
 
 def _image_uids(dataset: Dataset) -> set[str]:

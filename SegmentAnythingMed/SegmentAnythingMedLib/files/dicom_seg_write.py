@@ -60,7 +60,7 @@ def write_seg(
             when its headers lack what a SEG must repeat; ``seg.verification``; ``output.*``.
         Cancelled: through ``progress``.
     """
-    highdicom = _highdicom()
+    highdicom = load_highdicom()
     check_drafts(drafts, volume, "seg")
     names = unique_names([draft.name for draft in drafts])
     if progress is not None:
@@ -93,7 +93,12 @@ def write_seg(
     )
 
 
-def _highdicom() -> ModuleType:
+def load_highdicom() -> ModuleType:
+    """The package that writes DICOM SEG.
+
+    Raises:
+        InstallError: ``install.highdicom`` when it is missing.
+    """
     try:
         import highdicom.seg
     except ImportError:

@@ -116,6 +116,24 @@ def check_drafts(drafts: Sequence[Draft], volume: Volume, kind: str) -> None:
         InputError: ``<kind>.no_series``, ``<kind>.no_uids``, ``<kind>.no_frame_of_reference``,
             ``<kind>.nothing_to_write``, ``<kind>.algorithm``, ``volume.shape``.
     """
+    check_series(volume, kind)
+    if not any(np.asarray(draft.mask).any() for draft in drafts):
+        raise InputError(f"{kind}.nothing_to_write", "Expected a structure with at least one voxel, got none.")
+    for draft in drafts:
+        if draft.algorithm not in ALGORITHMS:
+            raise InputError(f"{kind}.algorithm", f"Expected {', '.join(ALGORITHMS)}, got {draft.algorithm!r}.")
+        if np.shape(draft.mask) != volume.shape:
+            raise InputError(
+                "volume.shape", f"Expected a mask of shape {volume.shape}, got {np.shape(draft.mask)} ({draft.name!r})."
+            )
+
+
+def check_series(volume: Volume, kind: str) -> None:
+    """Refuse a volume that DICOM structures cannot refer to; known before any work is done.
+
+    Raises:
+        InputError: ``<kind>.no_series``, ``<kind>.no_uids``, ``<kind>.no_frame_of_reference``.
+    """
     if volume.source is None:
         raise InputError(
             f"{kind}.no_series",
@@ -134,15 +152,6 @@ def check_drafts(drafts: Sequence[Draft], volume: Volume, kind: str) -> None:
             "The series has no Frame of Reference UID, so that structures cannot refer to its space; save the masks as"
             " NIfTI or NRRD.",
         )
-    if not any(np.asarray(draft.mask).any() for draft in drafts):
-        raise InputError(f"{kind}.nothing_to_write", "Expected a structure with at least one voxel, got none.")
-    for draft in drafts:
-        if draft.algorithm not in ALGORITHMS:
-            raise InputError(f"{kind}.algorithm", f"Expected {', '.join(ALGORITHMS)}, got {draft.algorithm!r}.")
-        if np.shape(draft.mask) != volume.shape:
-            raise InputError(
-                "volume.shape", f"Expected a mask of shape {volume.shape}, got {np.shape(draft.mask)} ({draft.name!r})."
-            )
 
 
 def clean_text(text: str, length: int = LONG_TEXT) -> str:

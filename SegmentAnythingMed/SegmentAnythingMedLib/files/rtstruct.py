@@ -50,6 +50,7 @@ class Roi:
         colour: (red, green, blue) 0..255, or None.
         interpreted_type: ORGAN, GTV...; may be empty.
         algorithm: AUTOMATIC, SEMIAUTOMATIC, MANUAL or empty.
+        tracking_id: name of the structure across visits; may be empty.
         tracking_uid: identity of the structure across visits; may be empty.
         broken: number of contours that could not be read.
     """
@@ -61,6 +62,7 @@ class Roi:
     colour: tuple[int, int, int] | None = None
     interpreted_type: str = ""
     algorithm: str = ""
+    tracking_id: str = ""
     tracking_uid: str = ""
     broken: int = 0
 
@@ -168,6 +170,7 @@ def _roi(item: Dataset, own: int, drawn: Dataset, observed: Dataset) -> Roi:
         colour=None if colour is None else tuple(int(min(max(c, 0), 255)) for c in colour),
         interpreted_type=text(observed, "RTROIInterpretedType"),
         algorithm=text(item, "ROIGenerationAlgorithm"),
+        tracking_id=text(item, "TrackingID"),
         tracking_uid=text(item, "TrackingUID"),
         broken=sum(contour is None for contour in parsed),
     )
