@@ -1,0 +1,152 @@
+"""Which candidate is kept: the one whose tokens are nearest, in distribution, to the references' tokens.
+
+The full retrieval decodes every candidate three times. The cheap one decodes every candidate once, and only the best of
+them further: the later decodes sharpen a mask but seldom change which object it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..prompts.types import Box
+from .cascade import Answer, CascadeRules, first_call, later_calls
+from .distance import at_least, distance_named
+from .p2sam_settings import P2SAMSettings
+from .prompting import PointPrompts
+from .reference_pool import ReferencePool
+from .tokens import foreground_cells, spread_out
+from .views import View
+
+PUBLISHED_EMPTY = 1e6 - 1
+"""Distance that the released code gives an answer without tokens; its search starts at 1e6."""
+FIRST_DECODE_ONLY = "first decode only"
+_RANKING_TOKENS = 128
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A number of parts, its points, and what came of them.
+
+    Attributes:
+        positives, negatives: numbers of parts.
+        prompts: points in shown pixels.
+        answer: of the last decode that was made; None before any.
+        distance: of ``answer``.
+        words: why it was refused or not finished.
+    """
+
+    positives: int
+    negatives: int
+    prompts: PointPrompts
+    answer: Answer | None = None
+    distance: float = float("inf")
+    words: str = ""
+
+
+class Judge:
+    """Distance of an answer to the references.
+
+    Args:
+        pool: of the references.
+        target: the slice.
+        settings: distance and protocol.
+        box: the grown regularising box in shown pixels, or None; a mask whose centroid leaves it is refused.
+    """
+
+    def __init__(self, pool: ReferencePool, target: View, settings: P2SAMSettings, box: Box | None) -> None:
+        self._pool, self._target, self._settings, self._box = pool, target, settings, box
+        self._distance = distance_named(settings.distance)
+        self.empty = PUBLISHED_EMPTY if settings.published else float("inf")
+
+    def tokens(self, answer: Answer) -> np.ndarray:
+        """Raw tokens [M, C] of the target under an answer."""
+        grid = self._target.tokens
+        shape = grid.shape[:2]
+        if self._settings.published:  # logits, not the mask, and padding counts like anything else
+            logits = F.interpolate(torch.from_numpy(answer.low_res)[None, None], size=shape, mode="bilinear")
+            return grid[(logits[0, 0] > 0).numpy()]
+        if not answer.mask.any():
+            return grid[:0].reshape(0, grid.shape[2])
+        return grid[foreground_cells(answer.mask, self._target.frame, shape) & self._target.valid]
+
+    def distance(self, answer: Answer) -> tuple[float, str]:
+        """Distance to the references, and words when the answer is refused."""
+        tokens = self.tokens(answer)
+        if not len(tokens):
+            return self.empty, "empty"
+        if self._box is not None and not _centroid_inside(answer.mask, self._box):
+            return self.empty, "left the box"
+        if self._settings.published:
+            return self._distance(self._pool.foreground, tokens), ""
+        return self._distance(self._pool.foreground, spread_out(tokens, self._settings.most_tokens)), ""
+
+    def best_of(self, candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+        """The ``count`` candidates of least distance, in their order; sets their distances.
+
+        Sets of tokens are thinned, and a distance is not computed where a lower bound shows that it is not needed.
+        """
+        known = spread_out(self._pool.foreground, _RANKING_TOKENS)
+        exact = self._settings.distance == "wasserstein"
+        found = []
+        for order, candidate in enumerate(candidates):
+            tokens = spread_out(self.tokens(candidate.answer), _RANKING_TOKENS)
+            refused = self._box is not None and not _centroid_inside(candidate.answer.mask, self._box)
+            bound = at_least(known.mean(axis=0), tokens) if exact and not refused else (self.empty if refused else 0.0)
+            found.append((bound, order, tokens, refused))
+        ranks: list[tuple[float, int]] = []
+        for bound, order, tokens, refused in sorted(found, key=lambda one: one[:2]):
+            if len(ranks) >= count and bound >= sorted(ranks)[count - 1][0]:
+                continue
+            distance = self.empty if refused or not len(tokens) else self._distance(known, tokens)
+            candidates[order].distance = distance
+            ranks.append((distance, order))
+        return [candidates[order] for order in sorted(order for _, order in sorted(ranks)[:count])]
+
+
+def retrieve(
+    candidates: Sequence[Candidate], target: View, rules: CascadeRules, judge: Judge, settings: P2SAMSettings
+) -> Candidate | None:
+    """Decode candidates, set their answers and distances, and return the nearest.
+
+    Args:
+        candidates: in the order of growing numbers of parts; a later one must be strictly nearer to be kept.
+        target: the slice.
+        rules: of the cascade, without guidance.
+        judge: distance to the references.
+        settings: which retrieval.
+
+    Returns:
+        The kept candidate. When all are empty: the first one (published), or None.
+    """
+    for candidate in candidates:
+        own = replace(rules, guidance=candidate.prompts.guidance)
+        candidate.answer = first_call(target, candidate.prompts.points, candidate.prompts.labels, own)
+    finished = list(candidates)
+    if settings.cheap and len(candidates) > settings.finalists:
+        finished = judge.best_of(candidates, settings.finalists)
+    best = None
+    for candidate in candidates:
+        if candidate not in finished:
+            candidate.words = FIRST_DECODE_ONLY
+            continue
+        prompts = candidate.prompts
+        candidate.answer = later_calls(target, prompts.points, prompts.labels, candidate.answer, rules)
+        candidate.distance, candidate.words = judge.distance(candidate.answer)
+        if best is None or candidate.distance < best.distance:
+            best = candidate
+    if best is None or (best.words and not settings.published):
+        return None
+    return best
+
+
+def _centroid_inside(mask: np.ndarray, box: Box) -> bool:
+    rows, cols = np.nonzero(mask)
+    if not len(rows):
+        return False
+    x, y = cols.mean(), rows.mean()
+    return bool(box[0] <= x <= box[2] and box[1] <= y <= box[3])
