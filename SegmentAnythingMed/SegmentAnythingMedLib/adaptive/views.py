@@ -8,6 +8,7 @@ or get is in *stored* pixels; a view's features, tokens and frame, and what its 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -122,10 +123,19 @@ class View:
             prompts, mask_input, multimask_output: see ``PromptableModel.decode``.
             more: ``guidance``, for models that support it.
         """
-        counters, begun = self.session.counters, time.perf_counter()
-        prediction = self.model.decode(
-            self.features, prompts, mask_input=mask_input, multimask_output=multimask_output, **more
+        return self._counted(
+            lambda: self.model.decode(
+                self.features, prompts, mask_input=mask_input, multimask_output=multimask_output, **more
+            )
         )
+
+    def decode_unprompted(self) -> SlicePrediction:
+        """The model's mask for no prompt at all, in shown pixels; raises ``model.needs_prompt`` (``ModelError``)."""
+        return self._counted(lambda: self.model.decode_unprompted(self.features))
+
+    def _counted(self, decode: Callable[[], SlicePrediction]) -> SlicePrediction:
+        counters, begun = self.session.counters, time.perf_counter()
+        prediction = decode()
         counters.decodes += 1
         counters.decode_s += time.perf_counter() - begun
         return prediction

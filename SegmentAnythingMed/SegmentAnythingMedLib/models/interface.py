@@ -105,6 +105,7 @@ class PromptableModel(ABC):
         has_tokens: True if :meth:`tokens` gives an image's features as a grid of vectors that can be compared.
         supports_guidance: True if :meth:`decode` takes ``guidance``.
         negatives_cap: how many negative points the model can make use of; None is any number.
+        answers_unprompted: True if :meth:`decode_unprompted` answers.
     """
 
     info: ModelInfo
@@ -117,6 +118,7 @@ class PromptableModel(ABC):
     has_tokens: bool = False
     supports_guidance: bool = False
     negatives_cap: int | None = None
+    answers_unprompted: bool = False
 
     @abstractmethod
     def frame(
@@ -164,6 +166,17 @@ class PromptableModel(ABC):
             PromptError: ``prompt.empty`` when there is neither point, box nor mask.
             ModelError: ``model.nan`` when the network returns NaN.
         """
+
+    def decode_unprompted(self, features: SliceFeatures) -> SlicePrediction:
+        """One mask for no prompt at all; worth something only for weights that were tuned to one kind of object.
+
+        Raises:
+            ModelError: ``model.needs_prompt`` for a model without ``answers_unprompted``; ``model.nan``.
+        """
+        raise ModelError(
+            "model.needs_prompt",
+            f"The model {self.info.name} always needs a prompt; choose weights of SAM or SAM 2 tuned to the object.",
+        )
 
     def reference(self, features: SliceFeatures, mask: np.ndarray) -> Any:
         """What an object looks like on a slice where it is known, for ``SlicePrompts.references`` on other slices.

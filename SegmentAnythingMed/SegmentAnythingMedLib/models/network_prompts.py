@@ -29,6 +29,10 @@ class NetworkPrompts:
     mask: np.ndarray | None
 
 
+NO_PROMPTS = NetworkPrompts(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), None, None)
+"""Nothing asked: what a model tuned to find its object unprompted gets."""
+
+
 def network_prompts(
     prompts: SlicePrompts, frame: Frame, preparation: Preparation, side: int, mask_input: np.ndarray | None = None
 ) -> NetworkPrompts:

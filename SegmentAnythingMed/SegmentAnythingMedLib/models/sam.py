@@ -19,7 +19,7 @@ from .encoding import batch_size, channels_last, nan_error, run_encoder
 from .frame import Frame, Region
 from .guidance import guided_decoder
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
-from .network_prompts import NetworkPrompts, network_prompts
+from .network_prompts import NO_PROMPTS, NetworkPrompts, network_prompts
 from .preparation import PREPARATIONS, to_uint8
 
 EMBEDDING = "image_embedding"
@@ -40,6 +40,7 @@ class SamModel(PromptableModel):
 
     has_tokens = True
     supports_guidance = True
+    answers_unprompted = True
 
     def __init__(
         self,
@@ -115,8 +116,18 @@ class SamModel(PromptableModel):
         A mask that is too small to be seen at the resolution of mask prompts becomes a box around it when nothing else
         prompts.
         """
+        asked = network_prompts(prompts, features.frame, self._preparation, self.low_res_size, mask_input)
+        return self._answer(features, asked, multimask_output, guidance)
+
+    @torch.no_grad()
+    def decode_unprompted(self, features: SliceFeatures) -> SlicePrediction:
+        """See the base class."""
+        return self._answer(features, NO_PROMPTS, False, None)
+
+    def _answer(
+        self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
+    ) -> SlicePrediction:
         frame = features.frame
-        asked = network_prompts(prompts, frame, self._preparation, self.low_res_size, mask_input)
         embedding = to_device(features.tensors[EMBEDDING], self.device)[None]
         sparse, dense = self._encode_prompts(asked)
         low_res, quality = guided_decoder(self._network.mask_decoder, guidance)(

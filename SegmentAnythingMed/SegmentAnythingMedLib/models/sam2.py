@@ -18,7 +18,7 @@ from .encoding import batch_size, channels_last, nan_error, run_encoder
 from .frame import Frame, Region
 from .guidance import guided_decoder
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
-from .network_prompts import NetworkPrompts, network_prompts
+from .network_prompts import NO_PROMPTS, NetworkPrompts, network_prompts
 from .preparation import PREPARATIONS, to_uint8
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Sam2Model(PromptableModel):
     has_memory = True
     has_tokens = True
     supports_guidance = True
+    answers_unprompted = True
     negatives_cap = 3  # users report that more make its masks worse (facebookresearch/sam2, issues 660 and 695)
 
     def __init__(
@@ -132,8 +133,18 @@ class Sam2Model(PromptableModel):
         ``low_res_logits`` are bounded to +-32, as in the official predictor; ``logits`` are not. The logit of presence
         is left to memory propagation, as in the official predictor of images.
         """
+        asked = network_prompts(prompts, features.frame, self._preparation, self.low_res_size, mask_input)
+        return self._answer(features, asked, multimask_output, guidance)
+
+    @torch.no_grad()
+    def decode_unprompted(self, features: SliceFeatures) -> SlicePrediction:
+        """See the base class."""
+        return self._answer(features, NO_PROMPTS, False, None)
+
+    def _answer(
+        self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
+    ) -> SlicePrediction:
         frame = features.frame
-        asked = network_prompts(prompts, frame, self._preparation, self.low_res_size, mask_input)
         maps = {name: to_device(value, self.device)[None] for name, value in features.tensors.items()}
         sparse, dense = self._encode_prompts(asked)
         low_res, quality, _, _ = guided_decoder(self.network.sam_mask_decoder, guidance)(
