@@ -36,9 +36,10 @@ DESIGNS = {
     "skips": HybridConfig(dense_prior=False),
     "prior": HybridConfig(),
     "reference": HybridConfig(references=True),
+    "clicks": HybridConfig(references=True, clicks=True),
 }
 """Networks that were compared: SAM's decoder; with skips; with skips and the box's ellipse as mask prompt; with what
-the object looked like where it is known, besides."""
+the object looked like where it is known, besides; with clicks as maps, too."""
 
 
 class Crops(IterableDataset):

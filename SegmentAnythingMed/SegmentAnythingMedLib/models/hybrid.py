@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .clicks import ClickReader
 from .hybrid_encoder import HybridConfig, HybridEncoder
 from .reference import Reference, ReferenceReader
 from .sam_blocks import decoder_blocks
@@ -112,7 +113,7 @@ class MaskDecoder(nn.Module):
         dense: Tensor,
         image_of: Tensor,
         masks: Tensor | None = None,
-        extra: tuple[Tensor, Tensor | None] | None = None,
+        extra: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> tuple[Tensor, Tensor]:
         """Masks of N prompts.
 
@@ -121,14 +122,15 @@ class MaskDecoder(nn.Module):
             position: dense positional code.
             tokens: [N, T, D]; dense: [N, D, G, G]; image_of: [N] which image each prompt belongs to.
             masks: [N, 1, S/2, S/2] mask prompts, 0 where there is none; None when no prompt has one.
-            extra: what references add to the output tokens [N, 5, D] and to the stride-4 skip; None without any.
+            extra: what references add to the output tokens [N, 5, D], and references and clicks to the stride-4 skip
+                [N, s4, 2 G, 2 G]; None without any.
 
         Returns:
             logits [N, 4, S/2, S/2] and predicted IoU [N, 4].
         """
         count = len(tokens)
         outputs = self.output_tokens.weight[None].expand(count, -1, -1)
-        pointers, border = extra or (None, None)
+        pointers, border = extra
         outputs = outputs if pointers is None else outputs + pointers
         tokens = torch.cat([outputs, tokens], dim=1)
         source = features["embedding"][image_of] + dense
@@ -162,6 +164,7 @@ class HybridSam(nn.Module):
         self.reference_reader = (
             ReferenceReader(config.embed_dim, config.skip_dims[1], 1 + MaskDecoder.masks) if config.references else None
         )
+        self.click_reader = ClickReader(config.embed_dim, config.skip_dims[1]) if config.clicks else None
 
     def decode(
         self,
@@ -187,15 +190,20 @@ class HybridSam(nn.Module):
         if image_of is None:
             image_of = torch.zeros(count, dtype=torch.long, device=device)
         tokens, dense = self.prompt_encoder(coords, labels, masks, has_mask)
-        extra = None
+        pointers = border = None
         if reference is not None and len(reference["keys"]):
             if reference_of is None:
                 reference_of = torch.zeros(count, dtype=torch.long, device=device)
             pointers, more, border = self._read(features, image_of, reference, reference_of)
-            dense, extra = dense + more, (pointers, border)
+            dense = dense + more
+        positive, negative = labels == POINT_POSITIVE, labels == POINT_NEGATIVE
+        if self.click_reader is not None and bool((positive | negative).any()):
+            own = {name: features[name][image_of] for name in ("embedding", "skip4") if name in features}
+            more, fine = self.click_reader(own, coords, positive, negative)
+            dense, border = dense + more, fine if border is None else border + fine
         position = self.prompt_encoder.dense_position(features["embedding"].shape[-1])
         shown = masks * has_mask[:, None, None, None] if bool(has_mask.any()) else None
-        return self.mask_decoder(features, position, tokens, dense, image_of, shown, extra)
+        return self.mask_decoder(features, position, tokens, dense, image_of, shown, (pointers, border))
 
     def _read(
         self, features: dict[str, Tensor], image_of: Tensor, reference: Reference, reference_of: Tensor

@@ -28,6 +28,7 @@ class HybridConfig:
             mask prompts reach the last up-scaling step at full resolution. The network starts from the best guess that
             a box allows and learns what the image adds.
         references: read what the object looked like on a slice where it is known (:mod:`.reference`).
+        clicks: clicks also become maps beside the image (:mod:`.clicks`).
     """
 
     image_size: int = 128
@@ -38,6 +39,7 @@ class HybridConfig:
     skip_dims: tuple[int, int] = (16, 32)
     dense_prior: bool = True
     references: bool = False
+    clicks: bool = False
 
     def as_dict(self) -> dict:
         """Plain values for JSON."""

@@ -256,15 +256,17 @@ def training_step(
     if known:
         recalled = recall_loss(net, features, known["reference"], known["reference_of"], target)
         loss, parts["recall"] = loss + RECALL_WEIGHT * recalled, float(recalled.detach())
-    rounds = 2 if rng.random() < 0.2 else 1
+    rounds = 2 if rng.random() < 0.35 else 1
     pick = torch.where(ambiguous, 1 + iou[:, 1:].argmax(dim=1), torch.zeros(count, dtype=torch.long, device=device))
     for turn in range(rounds):
         current = logits.detach()[torch.arange(count, device=device), pick]
         more, kinds = correction_points(current.cpu(), target.cpu(), rng)
         coords = torch.cat([more.to(device), coords], dim=1)
         labels = torch.cat([kinds.to(device), labels], dim=1)
-        keep = torch.from_numpy(rng.random(count) < 0.85).to(device)
-        logits, iou = net.decode(features, coords, labels, current[:, None].clamp(-20, 20), keep, image_of)
+        # now and then afresh: all clicks at once, beside the first mask prompt where there was one
+        keep = torch.from_numpy(rng.random(count) < 0.75).to(device)
+        shown = torch.where(keep[:, None, None, None], current[:, None].clamp(-20, 20), batch["masks"])
+        logits, iou = net.decode(features, coords, labels, shown, keep | batch["has_mask"], image_of)
         pick = torch.zeros(count, dtype=torch.long, device=device)
         step_loss, step_parts = _total(logits, iou, target, torch.zeros_like(ambiguous))
         loss = loss + step_loss / rounds
