@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from standin import i18n
 
+sys.modules.setdefault("slicer.i18n", i18n)
+"""The application has it; without it no file of the module that tells the user something could be imported."""
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow" if os.name == "posix" else "")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 

@@ -24,7 +24,7 @@ DOCUMENTED = {
     "packaging.load_requirements": "path",
     "i18n.tr": "text",
     "i18n.translate": "context text",
-    "i18n.getContext": "filename",
+    "i18n.getContext": "sourceFile",
     "scripted_module.ScriptedLoadableModule.getDefaultModuleDocumentationLink": "self docPage",
     "scripted_module.ScriptedLoadableModule.resourcePath": "self filename",
     "scripted_module.ScriptedLoadableModuleLogic.__init__": "self parent",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from . import i18n
 from .files import StandInIOManager
 
 if TYPE_CHECKING:
@@ -240,8 +241,8 @@ class StandInApplication(SignalBus):
         return types.SimpleNamespace(noMainWindow=True, testingEnabled=self._testing)
 
     def translate(self, context: str, text: str) -> str:
-        """No translation is loaded."""
-        return text
+        """The text in the language that a test has loaded."""
+        return i18n.translate(context, text)
 
     def startupEnvironment(self) -> dict[str, str]:
         """Environment of the process."""

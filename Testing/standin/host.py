@@ -67,6 +67,7 @@ class StandInHost(CoreHost):
         self.errors.clear()
         self.set_testing(True)
         packaging.reset()
+        i18n.load(None)
         slicer.modules.sampleDataSources = {}
         return self
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ...errors import PromptError
 from ...prompts.volume_prompts import BoxPrompt
@@ -43,16 +44,20 @@ def box_of_roi(roi: slicer.vtkMRMLMarkupsROINode, world_to_ijk: np.ndarray, stac
     if not 0 <= index < stack.count or (low > last).any() or (high < -0.5).any():
         raise PromptError(
             "prompt.outside",
-            f"Expected the middle of the box on one of the slices 0 to {stack.count - 1} of axis {stack.axis}; "
-            f"it is on slice {index} or beside the image. Move it into the image.",
+            _(
+                "Expected the middle of the box on one of the slices 0 to {last} of axis {axis}; it is on slice "
+                "{index} or beside the image. Move it into the image."
+            ).format(last=stack.count - 1, axis=stack.axis, index=index),
         )
     in_plane = [n for n in range(3) if n != across]
     if ((high - low)[in_plane].round(6) < 1.0).any():
-        raise PromptError("prompt.box_empty", "Expected a box of at least one pixel; it is smaller. Draw it larger.")
+        raise PromptError("prompt.box_empty", _("Expected a box of at least one pixel; it is smaller. Draw it larger."))
     first, second = (low + 0.5).round(6), (high - 0.5).round(6)
     first[across] = second[across] = index
     covered = np.floor(np.array([low[across] + 0.5, high[across] + 0.49]).round(6)).astype(int)
-    note = f"the box is {covered[1] - covered[0] + 1} slices thick and prompts the one in its middle, {index}."
+    note = _("the box is {n} slices thick and prompts the one in its middle, {index}.").format(
+        n=covered[1] - covered[0] + 1, index=index
+    )
     return BoxPrompt(tuple(first), tuple(second)), note if covered[1] - covered[0] > 1 else ""
 
 
@@ -84,7 +89,8 @@ def _centre_and_edges(roi: slicer.vtkMRMLMarkupsROINode, world_to_ijk: np.ndarra
     node = roi.GetParentTransformNode()
     if node is not None and not (node.IsTransformToWorldLinear() and node.GetMatrixTransformToWorld(parent)):
         raise PromptError(
-            "prompt.oblique_box", f"Expected a box under linear transforms; {node.GetName()} bends it. Harden it first."
+            "prompt.oblique_box",
+            _("Expected a box under linear transforms; {name} bends it. Harden it first.").format(name=node.GetName()),
         )
     to_ijk = world_to_ijk @ array_of(parent) @ array_of(roi.GetObjectToNodeMatrix())
     return to_ijk[:3, 3], to_ijk[:3, :3] * (np.array(roi.GetSize()) / 2)
@@ -100,8 +106,9 @@ def _half_sizes(edges: np.ndarray, stack: SliceStack) -> np.ndarray:
         if cosine < np.cos(np.deg2rad(BOX_TOLERANCE_DEG)):
             raise PromptError(
                 "prompt.oblique_box",
-                f"Expected a box parallel to the slices and to the rows of the image; it is turned by "
-                f"{np.rad2deg(np.arccos(min(cosine, 1.0))):.0f} degrees. Rotate the slice view to the volume plane and "
-                "draw the box again.",
+                _(
+                    "Expected a box parallel to the slices and to the rows of the image; it is turned by "
+                    "{degrees:.0f} degrees. Rotate the slice view to the volume plane and draw the box again."
+                ).format(degrees=np.rad2deg(np.arccos(min(cosine, 1.0)))),
             )
     return np.abs(edges).sum(axis=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
 from ...errors import InputError, PromptError
 from ...prompts.volume_prompts import MaskPrompt, StopMark
 from ...space.planes import SliceStack
@@ -59,7 +61,7 @@ def check_choice(volume: Any, segmentation: Any, segment_id: str) -> None:
         InputError: ``volume.missing``, ``segment.no_segmentation``, ``segment.missing``.
     """
     if volume is None:
-        raise InputError("volume.missing", "Expected a volume; none is chosen. Load or choose one.")
+        raise InputError("volume.missing", _("Expected a volume; none is chosen. Load or choose one."))
     segment_of(segmentation, segment_id)
 
 

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from ...errors import InputError
 from . import review
 from .collecting import check_choice
@@ -66,7 +68,9 @@ class Controller(ControllerCore):
         """
         direction = self.direction if direction is None else direction
         if direction not in DIRECTIONS:
-            raise InputError("option.direction", f"Expected both, up or down; got {direction!r}.")
+            raise InputError(
+                "option.direction", _("Expected both, up or down; got {direction!r}.").format(direction=direction)
+            )
         self._check_idle()
         ids = [self.segment_id] if segment_ids is None else list(segment_ids)
         for segment_id in ids or [""]:
@@ -103,7 +107,7 @@ class Controller(ControllerCore):
         """The current segment is as the user wants it: reviewed, no draft any more."""
         self._check_idle()
         review.accept(self.scribe, self._wanted(), reviewer)
-        self._verdict("Accepted.")
+        self._verdict(_("Accepted."))
 
     def reject(self) -> None:
         """Put back what was there before the first mask since the last accept; what the user painted stays."""
@@ -138,7 +142,9 @@ class Controller(ControllerCore):
         name = self.segment_id if segment_id is None else segment_id
         masks = seed_masks(source, name, self.volume, target.axis, slices, keep)
         self.scribe.state(target).seeds = tuple(masks)
-        self.listeners.tell("status", f"{len(masks)} slices are used as seeds of the next propagation.")
+        self.listeners.tell(
+            "status", _("{count} slices are used as seeds of the next propagation.").format(count=len(masks))
+        )
         return len(masks)
 
     def choose_candidate(self, number: int) -> None:
@@ -151,7 +157,9 @@ class Controller(ControllerCore):
         target = self._wanted()
         offered = self.scribe.state(target).offered
         if offered is None or not 0 <= number < len(offered.masks):
-            raise InputError("option.candidate", f"Expected a candidate that is offered; got number {number + 1}.")
+            raise InputError(
+                "option.candidate", _("Expected a candidate that is offered; got number {n}.").format(n=number + 1)
+            )
         for note in review.choose(self, target, offered, number):
             self.listeners.tell("status", note)
         self.tell_candidates(target)
@@ -174,7 +182,7 @@ class Controller(ControllerCore):
 
     def _check_idle(self) -> None:
         if self.propagating:
-            raise InputError("job.running", "A propagation is running; wait for its end or cancel it first.")
+            raise InputError("job.running", _("A propagation is running; wait for its end or cancel it first."))
 
     def _in_history(self, what: str) -> bool:
         history = self.scribe.known_history(self.segmentation)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
 from ...propagation.settings import PropagationSettings
 from . import review
 from .collecting import check_choice, scan_of, target_of
@@ -122,7 +124,7 @@ class ControllerCore:
         """The scene is being closed: everything running is cancelled, nothing will be written."""
         self.generation += 1
         if self.board.tasks:
-            self.listeners.tell("dropped", "The scene was closed; what was running was cancelled.")
+            self.listeners.tell("dropped", _("The scene was closed; what was running was cancelled."))
         self.board.clear()
         self._changed_at = None
         self.scribe.forget()
@@ -137,7 +139,7 @@ class ControllerCore:
         lost = self._drop(lambda task: task.concerns(node))
         if lost:
             self.listeners.tell(
-                "dropped", "An image or segmentation was removed; what was running for it was cancelled."
+                "dropped", _("An image or segmentation was removed; what was running for it was cancelled.")
             )
         if node is self.volume:
             self.volume = None
@@ -181,7 +183,7 @@ class ControllerCore:
         """True, and said in words, when nothing may be written to a target any more."""
         why = target.fault(self.generation)
         if why:
-            self.listeners.tell("dropped", f"{what}: {why}.")
+            self.listeners.tell("dropped", _("{what}: {why}.").format(what=what, why=why))
         return bool(why)
 
     def changed(self, target: Target) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ...errors import PromptError
 from ...prompts.volume_prompts import BoxPrompt
@@ -44,14 +45,18 @@ def add_drawing(
         if shown is None:
             raise PromptError(
                 "prompt.oblique_view",
-                "Expected a view that shows slices of the image; this one is oblique to them. Turn it with 'Rotate to "
-                "volume plane' (pin menu of the view), or use points, which can be set in any view.",
+                _(
+                    "Expected a view that shows slices of the image; this one is oblique to them. Turn it with "
+                    "'Rotate to volume plane' (pin menu of the view), or use points, which can be set in any view."
+                ),
             )
         if shown != axis:
             raise PromptError(
                 "prompt.other_axis",
-                f"Expected a box in a view of the slices that are segmented (along {axis.upper()}); this view shows "
-                f"slices along {shown.upper()}. Draw it in the other view, or change Slices in the settings.",
+                _(
+                    "Expected a box in a view of the slices that are segmented (along {wanted}); this view shows "
+                    "slices along {shown}. Draw it in the other view, or change Slices in the settings."
+                ).format(wanted=axis.upper(), shown=shown.upper()),
             )
         box = box_in_voxels(map_points(world_to_ijk(volume), points), axis)
         node = prompt_node(segmentation, segment_id, volume, role)

@@ -24,6 +24,7 @@ from .geometry import axis_of_view
 from .install import ensure_for
 from .quitting import GUARD
 from .requests import ModelChoice
+from .saying import said
 
 ICON = Path(__file__).parents[3] / "Resources" / "Icons" / "SegmentEditorSegmentAnything.png"
 NAME = "Segment Anything"
@@ -166,7 +167,7 @@ class SegmentEditorSegmentAnythingEffect(AbstractScriptedSegmentEditorEffect):
             else:
                 self.session.box(node, start, end)
         except SegmentAnythingMedError as error:
-            self.options.say(str(error))
+            self.options.say(said(error))
         self._after_request(view)
 
     # what the options do
@@ -177,7 +178,7 @@ class SegmentEditorSegmentAnythingEffect(AbstractScriptedSegmentEditorEffect):
         try:
             self.session.propagate()
         except SegmentAnythingMedError as error:
-            self.options.say(str(error))
+            self.options.say(said(error))
         self._after_request(None)
 
     def _cancel(self) -> None:

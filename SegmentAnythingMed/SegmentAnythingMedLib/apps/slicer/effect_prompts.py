@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ...errors import PromptError
 from ...prompts.volume_prompts import BoxPrompt, PointPrompt, Prompt
@@ -82,8 +83,10 @@ def box_prompt(
     if off > SKEW:
         raise PromptError(
             "prompt.oblique_box",
-            f"Expected a rectangle along the voxels; the view is turned, and the corners are {off:.1f} voxels off. "
-            "Turn the view to the volume's plane (Slice view menu > Rotate to volume plane), or use points.",
+            _(
+                "Expected a rectangle along the voxels; the view is turned, and the corners are {off:.1f} voxels off. "
+                "Turn the view to the volume's plane (Slice view menu > Rotate to volume plane), or use points."
+            ).format(off=off),
         )
     return axis, index, BoxPrompt(tuple(map(float, low)), tuple(map(float, high)))
 
@@ -93,8 +96,10 @@ def _axis(slice_node: Any, volume: Any) -> tuple[str, int]:
     if axis is None:
         raise PromptError(
             "prompt.oblique_view",
-            "Expected a view along the slices of the volume; this view cuts them at an angle. Rotate it to the volume "
-            "plane (Slice view menu > Rotate to volume plane).",
+            _(
+                "Expected a view along the slices of the volume; this view cuts them at an angle. Rotate it to the "
+                "volume plane (Slice view menu > Rotate to volume plane)."
+            ),
         )
     return axis, 2 - AXES.index(axis)  # of an index (I, J, K)
 
@@ -105,6 +110,9 @@ def _slice(volume: Any, ijk: np.ndarray, place: int) -> int:
     index = int(np.floor(ijk[place] + 0.5))
     if not 0 <= index < count:
         raise PromptError(
-            "prompt.outside", f"Expected a prompt on a slice 0 to {count - 1} of the volume; this view shows {index}."
+            "prompt.outside",
+            _("Expected a prompt on a slice 0 to {n} of the volume; this view shows {index}.").format(
+                n=count - 1, index=index
+            ),
         )
     return index

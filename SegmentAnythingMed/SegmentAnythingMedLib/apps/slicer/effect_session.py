@@ -13,11 +13,13 @@ from ...errors import Cancelled, SegmentAnythingMedError
 from ...propagation.settings import PropagationSettings
 from .collecting import check_choice, scan_of, target_of
 from .effect_prompts import Place, PromptedSlice, box_prompt, point_prompt, ras_of_pixels
+from .effect_provenance import describe_answer, describe_propagation, writing
 from .effect_writing import write_slices
 from .engine_host import EngineHost
 from .plans import import_engine
 from .reading import read_slice
 from .requests import ModelChoice, PredictRequest, PropagateRequest
+from .saying import said
 from .targets import Target
 from .worker import END_S, Job, Worker
 
@@ -86,9 +88,9 @@ class EffectSession:
             self._say(_("Click on the object, or draw a box around it, in a slice view first."))
             return
         axis = places[-1].axis
-        prompts = [prompt for place in places if place.axis == axis for prompt in self.slices[place].prompts]
         target, scan = self._target(axis)
-        request = PropagateRequest(scan, self.model, {target.key: tuple(prompts)}, PropagationSettings())
+        prompts = {target.key: tuple(self._prompts(target))}
+        request = PropagateRequest(scan, self.model, prompts, PropagationSettings())
         self._start(self._host.propagate, request, target, None)
 
     def cancel(self) -> None:
@@ -114,7 +116,7 @@ class EffectSession:
         try:
             return self._finish(job)
         except SegmentAnythingMedError as error:
-            self._say(str(error))
+            self._say(said(error))
             return False
 
     def wait(self, seconds: float) -> bool:
@@ -160,7 +162,7 @@ class EffectSession:
     def _finish(self, job: Job) -> bool:
         target, place = job.tag
         if job.error is not None:
-            self._say("" if isinstance(job.error, Cancelled) else str(job.error))
+            self._say("" if isinstance(job.error, Cancelled) else said(job.error))
             return False
         fault = target.fault(0)
         editor = self._effect.parameterSetNode()
@@ -169,12 +171,27 @@ class EffectSession:
             self._say(_("The result was dropped: {reason}.").format(reason=reason))
             return False
         masks, notes = self._masks(job.result, target, place)
-        written = write_slices(self._effect, target.segment_id, masks, target.axis)
+        with writing(target, masks):
+            written = write_slices(self._effect, target.segment_id, masks, target.axis)
         held = self.slices.get(place) if place is not None else None
         if held is not None:
             held.after = read_slice(target.segmentation, target.segment_id, target.volume, place.axis, place.index)
-        self._say(" ".join(notes) or _("Slices done: {count}.").format(count=len(masks)))
+        if masks:
+            self._describe(job.result, target, place)
+        self._say(" ".join(map(said, notes)) or _("Slices done: {count}.").format(count=len(masks)))
         return written
+
+    def _describe(self, result: Any, target: Target, place: Place | None) -> None:
+        prompts = self._prompts(target)
+        if place is None:
+            describe_propagation(target, result, prompts, PropagationSettings().to_json())
+        else:
+            describe_answer(target, result, prompts)
+
+    def _prompts(self, target: Target) -> list[Any]:
+        """All prompts of a segment along an axis, in the order of their slices."""
+        mine = [place for place in self.slices if (place.segment_id, place.axis) == (target.segment_id, target.axis)]
+        return [prompt for place in mine for prompt in self.slices[place].prompts]
 
     def _masks(self, result: Any, target: Target, place: Place | None) -> tuple[dict[int, np.ndarray], tuple[str, ...]]:
         """What the slices are to hold: the answer, added to what they held before the first prompt."""

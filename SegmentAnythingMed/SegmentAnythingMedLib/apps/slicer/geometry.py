@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ...errors import InputError
 from ...space.planes import AXES
@@ -50,8 +51,10 @@ def local_to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     if not parent.IsTransformToWorldLinear() or not parent.GetMatrixTransformToWorld(matrix):
         raise InputError(
             "volume.transform",
-            f"Expected {node.GetName()} under linear transforms only; {parent.GetName()} or one above it bends space. "
-            "Harden the transform first (Transforms module), or take the node out of it.",
+            _(
+                "Expected {name} under linear transforms only; {transform} or one above it bends space. Harden the "
+                "transform first (Transforms module), or take the node out of it."
+            ).format(name=node.GetName(), transform=parent.GetName()),
         )
     return array_of(matrix)
 
@@ -121,10 +124,13 @@ def slice_centre(volume_node: slicer.vtkMRMLVolumeNode, axis: str, index: int) -
     """
     size = dimensions(volume_node)
     if axis not in _COLUMN:
-        raise InputError("option.axis", f"Expected the axis k, j or i; got {axis!r}.")
+        raise InputError("option.axis", _("Expected the axis k, j or i; got {axis!r}.").format(axis=axis))
     last = size[_COLUMN[axis]] - 1
     if not 0 <= index <= last:
-        raise InputError("option.slice", f"Expected a slice 0 to {last} on axis {axis}; got {index}.")
+        raise InputError(
+            "option.slice",
+            _("Expected a slice 0 to {last} on axis {axis}; got {index}.").format(last=last, axis=axis, index=index),
+        )
     ijk = (np.array(size, dtype=np.float64) - 1) / 2
     ijk[_COLUMN[axis]] = index
     return map_points(ijk_to_world(volume_node), ijk)[0]
@@ -139,7 +145,10 @@ def dimensions(volume_node: slicer.vtkMRMLVolumeNode) -> tuple[int, int, int]:
     image = volume_node.GetImageData()
     size = (0, 0, 0) if image is None else image.GetDimensions()
     if 0 in size:
-        raise InputError("volume.empty", f"Expected voxels in {volume_node.GetName()}; it has none. Load it first.")
+        raise InputError(
+            "volume.empty",
+            _("Expected voxels in {name}; it has none. Load it first.").format(name=volume_node.GetName()),
+        )
     return tuple(int(n) for n in size)
 
 

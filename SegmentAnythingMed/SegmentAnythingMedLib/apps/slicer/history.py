@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from .editing import CellEditor, set_derived_aside
 from .labelmaps import Box, layer_of
@@ -215,10 +216,10 @@ class History:
             untouched &= ~((given & now) | (taken & ~now))
             plans.append((change.segment_id, given, taken))
         if not untouched.all():
-            notes.append(f"{int((~untouched).sum())} voxels were changed since and are left as they are.")
-        for segment_id, _, taken in plans:
+            notes.append(_("{n} voxels were changed since and are left as they are.").format(n=int((~untouched).sum())))
+        for segment_id, _given, taken in plans:
             editor.remove(segment_id, write.box, taken & untouched)
-        for segment_id, given, _ in plans:
+        for segment_id, given, _taken in plans:
             editor.add(segment_id, write.to_ras, write.box, given & untouched)
         return notes
 
@@ -226,12 +227,12 @@ class History:
         """Cells of a segment as they are, or why they cannot be compared."""
         segment = self._segmentation.GetSegmentation().GetSegment(segment_id)
         if segment is None:
-            return "A segment of this step was removed since; it is left out."
+            return _("A segment of this step was removed since; it is left out.")
         layer = layer_of(self._segmentation, segment_id)
         if layer is None:
             return np.zeros(write.shape, dtype=bool)
         if not np.allclose(layer.to_ras, write.to_ras, atol=1e-4):
-            return f"{segment.GetName()} lies on another grid since; it is left as it is."
+            return _("{name} lies on another grid since; it is left as it is.").format(name=segment.GetName())
         return layer.read(write.box)
 
     def _swap_tags(self, tags: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:

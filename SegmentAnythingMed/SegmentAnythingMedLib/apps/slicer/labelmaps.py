@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ...errors import InputError
@@ -117,8 +118,10 @@ def check_representation(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
     if content.GetNumberOfSegments() and source != BINARY_LABELMAP:
         raise InputError(
             "segment.representation",
-            f"Expected a segmentation that is stored as a binary labelmap; {segmentation.GetName()} is stored as "
-            f"{source.lower()}. Make Binary labelmap its source in the Segmentations module first.",
+            _(
+                "Expected a segmentation that is stored as a binary labelmap; {name} is stored as {kind}. Make "
+                "Binary labelmap its source in the Segmentations module first."
+            ).format(name=segmentation.GetName(), kind=source.lower()),
         )
 
 
@@ -196,6 +199,6 @@ def read_voxels(layer: Layer | None, grid: GridMap, box: Box) -> np.ndarray:
     if grid.offset is not None:
         return layer.read(grid.cells(box))
     cells = Affine(np.eye(4)).shifted(layer.low)
-    voxels = Affine(grid.to_cells).shifted([low for low, _ in box])
+    voxels = Affine(grid.to_cells).shifted([low for low, _high in box])
     here = Volume(np.broadcast_to(np.False_, shape), voxels)
     return map_mask(layer.labels == layer.value, Volume(layer.labels, cells), here)

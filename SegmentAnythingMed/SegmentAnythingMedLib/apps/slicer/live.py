@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from ...errors import Cancelled, PromptError, SegmentAnythingMedError
 from .collecting import painted_on, prompt_marks, scan_of, target_of
@@ -48,7 +49,7 @@ class LiveTask(Task):
     def done(self, result: PredictResult) -> None:
         """Write the masks, if they are still wanted."""
         controller, target = self.controller, self.target
-        if controller.refuse(target, "The mask of the prompted slice was not written"):
+        if controller.refuse(target, _("The mask of the prompted slice was not written")):
             return
         if prompts_of(target) != target.fingerprint:
             self._ask_again()
@@ -69,7 +70,7 @@ class LiveTask(Task):
         if self.controller.live:
             self.controller.prompts_changed()
         else:
-            self.controller.listeners.tell("dropped", "The mask was not written: the prompts have changed since.")
+            self.controller.listeners.tell("dropped", _("The mask was not written: the prompts have changed since."))
 
     def failed(self, error: SegmentAnythingMedError) -> None:
         """Prompts that mean nothing yet take their masks away; everything else is told."""
@@ -166,7 +167,9 @@ def take_prompts(controller: Controller, began: float, force: bool = False) -> N
         return
     state = controller.scribe.state(target)
     if force and not collected.prompts:
-        raise PromptError("prompt.none", "Expected at least one point, box or scribble of this segment; got no prompt.")
+        raise PromptError(
+            "prompt.none", _("Expected at least one point, box or scribble of this segment; got no prompt.")
+        )
     for task in controller.board.tasks:  # its answer would be out of date
         if isinstance(task, LiveTask | CandidateTask) and task.target.key == target.key:
             controller.board.drop(task)
@@ -182,7 +185,7 @@ def take_prompts(controller: Controller, began: float, force: bool = False) -> N
 def clear_all(controller: Controller, target: Target, began: float) -> None:
     """No prompt is left that means anything: the masks that came from prompts go, what the user painted stays."""
     state = controller.scribe.state(target)
-    if not state.marks or controller.refuse(target, "Nothing was removed"):
+    if not state.marks or controller.refuse(target, _("Nothing was removed")):
         return
     shape = controller.scribe.slice_shape(target)
     empty = np.zeros(shape, dtype=bool)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ...errors import PromptError
 from ...prompts.json_form import prompts_to_json
@@ -139,7 +140,10 @@ def seed_masks(
     found = [MaskPrompt(mask, index, axis, keep) for index, mask in masks.items() if mask.any()]
     if not found:
         name = segment_of(segmentation, segment_id).GetName()
-        raise PromptError("prompt.mask_empty", f"Expected a segment with content as the seed; {name} is empty there.")
+        raise PromptError(
+            "prompt.mask_empty",
+            _("Expected a segment with content as the seed; {name} is empty there.").format(name=name),
+        )
     return found
 
 
@@ -168,7 +172,11 @@ class _Reader:
         """Tell when a prompt was made on another volume."""
         made_on = node.GetNodeReference(VOLUME_REFERENCE)
         if made_on is not None and made_on is not self.node and len(_defined_points(node)):
-            self.notes.append(f"{node.GetName()} was placed on {made_on.GetName()}; its place in space is used here.")
+            self.notes.append(
+                _("{name} was placed on {volume}; its place in space is used here.").format(
+                    name=node.GetName(), volume=made_on.GetName()
+                )
+            )
 
     def fingerprint(self) -> str:
         """Hash of axis, shape and prompts, 32 hex digits."""
@@ -190,7 +198,7 @@ class _Reader:
         try:
             box, note = box_of_roi(node, self.to_ijk, self.stack)
         except PromptError as error:
-            self.notes.append(f"{node.GetName()} is left out: {error}")
+            self.notes.append(_("{name} is left out: {error}").format(name=node.GetName(), error=error))
             return
         self.prompts.append(box)
         self.slices.add(int(self.stack.to_plane([box.corner0])[0][0]))
@@ -229,8 +237,10 @@ class _Reader:
         if not inside.all():
             where = ", ".join(f"{n}" for n in np.unique(self.stack.to_plane(ijk[~inside])[0]))
             self.notes.append(
-                f"{name}: {int((~inside).sum())} of {len(ijk)} points lie outside of the volume (slice {where} of axis "
-                f"{self.stack.axis}) and are left out."
+                _(
+                    "{name}: {n} of {count} points lie outside of the volume (slice {where} of axis {axis}) and are "
+                    "left out."
+                ).format(name=name, n=int((~inside).sum()), count=len(ijk), where=where, axis=self.stack.axis)
             )
         return ijk, inside
 

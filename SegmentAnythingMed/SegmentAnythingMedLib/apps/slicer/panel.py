@@ -29,6 +29,7 @@ from .prompt_nodes import prompt_node, show_only
 from .prompt_watch import PromptWatch
 from .provenance import read_provenance
 from .quitting import GUARD
+from .saying import said
 from .shortcuts import Shortcuts
 
 POLL_MS = 30
@@ -176,7 +177,7 @@ class Panel:
             try:
                 yield
             except SegmentAnythingMedError as error:
-                self.complain(str(error))
+                self.complain(said(error))
 
     def shown_slice(self) -> int | None:
         """The slice that the user looks at; None when no view shows one."""

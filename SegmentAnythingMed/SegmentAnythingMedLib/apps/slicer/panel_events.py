@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from .quitting import GUARD
+from .saying import said
 from .slice_words import end_words
 
 if TYPE_CHECKING:
+    from ...errors import SegmentAnythingMedError
     from .events import Propagated, Step, Written
     from .panel import Panel
 
@@ -33,8 +35,8 @@ class Told:
             "propagated": self._propagated,
             "records": self._records,
             "prompts": self._prompts,
-            "dropped": panel.say,
-            "status": panel.say,
+            "dropped": self._say,
+            "status": self._say,
             "error": self._error,
             "undo": self._undo,
         }
@@ -56,7 +58,7 @@ class Told:
         self.panel.propagation.show_progress(step)
 
     def _prompts(self, collected: Any) -> None:
-        self.panel.note(" ".join(collected.notes))
+        self.panel.note(" ".join(map(said, collected.notes)))
 
     def _slice_result(self, written: Written) -> None:
         words = [_slices_words(written.slices), _kept_words(written.protected), *self._new(written.notes)]
@@ -82,13 +84,16 @@ class Told:
         """Notes that were not shown before: what is said of an image need not be said after every prompt."""
         found = [note for note in notes if note not in self._known_notes]
         self._known_notes.update(found)
-        return found
+        return [said(note) for note in found]
+
+    def _say(self, sentence: str) -> None:
+        self.panel.say(said(sentence))
 
     def _records(self, records: Any) -> None:
         self.panel.propagation.show_records(records)
 
-    def _error(self, error: Exception) -> None:
-        self.panel.complain(str(error))
+    def _error(self, error: SegmentAnythingMedError) -> None:
+        self.panel.complain(said(error))
         self.panel.refresh()
 
     def _undo(self, _nothing: Any) -> None:

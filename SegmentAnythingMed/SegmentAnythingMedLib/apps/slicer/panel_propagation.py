@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from .events import Step
 from .parameters import AXES, DIRECTIONS, ModuleParameters, show_settings
+from .saying import said
 from .slice_table import SliceTable
 from .slice_words import rows_of
 
@@ -102,21 +103,15 @@ class PropagationPart:
 
 def step_words(step: Step) -> str:
     """A step as one would say it: what, how far, how long."""
-    known = {
-        "Opening the model": _("Opening the model"),
-        "Reading intensities": _("Reading intensities"),
-        "Segmenting": _("Segmenting"),
-        "Propagating": _("Propagating"),
-    }
-    what = known.get(step.label, step.label)
+    what = said(step.label)
     if not step.total:
         return what
     words = _("{what}: slice {done} of at most {total}") if step.at_most else _("{what}: slice {done} of {total}")
-    said = words.format(what=what, done=step.done, total=step.total)
+    sentence = words.format(what=what, done=step.done, total=step.total)
     if step.remaining_s is None:
-        return said
+        return sentence
     left = _("{said}, at most {time} left") if step.at_most else _("{said}, {time} left")
-    return left.format(said=said, time=duration_words(step.remaining_s))
+    return left.format(said=sentence, time=duration_words(step.remaining_s))
 
 
 def duration_words(seconds: float) -> str:

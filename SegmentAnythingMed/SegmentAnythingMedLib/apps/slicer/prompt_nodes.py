@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ...errors import InputError, PromptError
 from . import folders
@@ -57,13 +58,16 @@ def segment_of(segmentation: slicer.vtkMRMLSegmentationNode | None, segment_id: 
     """
     if segmentation is None or segmentation.GetScene() is None or segmentation.GetSegmentation() is None:
         raise InputError(
-            "segment.no_segmentation", "Expected a segmentation of the scene; it is not there any more. Choose another."
+            "segment.no_segmentation",
+            _("Expected a segmentation of the scene; it is not there any more. Choose another."),
         )
     segment = segmentation.GetSegmentation().GetSegment(segment_id or "")
     if segment is None:
         raise InputError(
             "segment.missing",
-            f"Expected a segment of {segmentation.GetName()}; the one asked for is not there any more. Choose another.",
+            _("Expected a segment of {name}; the one asked for is not there any more. Choose another.").format(
+                name=segmentation.GetName()
+            ),
         )
     return segment
 
@@ -196,7 +200,9 @@ def _belongs(node: slicer.vtkMRMLNode, segmentation: slicer.vtkMRMLSegmentationN
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        raise PromptError("prompt.role", f"Expected one of {', '.join(ROLES)}; got {role!r}.")
+        raise PromptError(
+            "prompt.role", _("Expected one of {known}; got {role!r}.").format(known=", ".join(ROLES), role=role)
+        )
 
 
 def _create(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from ...errors import Cancelled, PromptError, SegmentAnythingMedError
 from ...propagation import records
@@ -16,6 +17,7 @@ from .events import Propagated
 from .live import LiveTask, prompts_of
 from .markups import collect
 from .requests import PropagateRequest, PropagateResult
+from .saying import said
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class PropagationTask(Task):
         if not courses:
             raise PromptError(
                 "prompt.none",
-                "Expected a point, box, scribble or painted slice of the segment; got none. Place one first.",
+                _("Expected a point, box, scribble or painted slice of the segment; got none. Place one first."),
             )
         keys = {course.target.key for course in courses}
         for task in controller.board.tasks:  # the propagation answers these prompts too
@@ -138,7 +140,8 @@ class PropagationTask(Task):
                 self._finish(course, propagation, result)
         for key, error in result.errors.items():
             name = self.courses[key].target.segment.GetName()
-            self.controller.listeners.tell("error", type(error)(error.code, f"{name}: {error.message}"))
+            words = _("{name}: {what}").format(name=name, what=said(error))
+            self.controller.listeners.tell("error", type(error)(error.code, words))
         kept = {key: one for key, one in self.courses.items() if not one.dropped and key in result.results}
         if kept:
             self._tell(kept, result)
@@ -148,7 +151,7 @@ class PropagationTask(Task):
         self.look()
         if isinstance(error, Cancelled):
             if not any(course.dropped for course in self.courses.values()):
-                self.controller.listeners.tell("status", "Cancelled.")
+                self.controller.listeners.tell("status", _("Cancelled."))
             return
         super().failed(error)
 
@@ -158,10 +161,11 @@ class PropagationTask(Task):
             return False
         course.dropped = course.target.fault(self.controller.generation)
         if not course.dropped and prompts_of(course.target) != course.target.fingerprint:
-            course.dropped = "its prompts have changed"
+            course.dropped = _("its prompts have changed")
         if course.dropped:
             self.controller.listeners.tell(
-                "dropped", f"The propagation was ended, nothing more is written: {course.dropped}."
+                "dropped",
+                _("The propagation was ended, nothing more is written: {dropped}.").format(dropped=course.dropped),
             )
         return not course.dropped
 
@@ -173,7 +177,7 @@ class PropagationTask(Task):
                 target, masks, overwrite_painted=controller.overwrite_painted, join=target.segmentation in self._joined
             )
         except SegmentAnythingMedError as error:
-            course.dropped = "the segment cannot be written to"
+            course.dropped = _("the segment cannot be written to")
             controller.listeners.tell("error", error)
             return
         if written.voxels_changed:
@@ -211,7 +215,7 @@ class PropagationTask(Task):
         notes = [*result.facts.notes]
         for key, one in found.items():
             name = kept[key].target.segment.GetName()
-            notes += [note if len(kept) == 1 else f"{name}: {note}" for note in one.notes]
+            notes += [note if len(kept) == 1 else f"{name}: {said(note)}" for note in one.notes]
         self.controller.listeners.tell("model", result.facts)
         self.controller.listeners.tell(
             "propagated",

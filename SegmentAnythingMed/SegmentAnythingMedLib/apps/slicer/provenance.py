@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ... import __version__
 from ...errors import InputError
@@ -35,6 +36,7 @@ __all__ = [
     "plain_prompts",
     "plain_records",
     "read_provenance",
+    "record_of",
     "store_written",
     "write_provenance",
 ]
@@ -71,7 +73,10 @@ def write_provenance(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: s
     """
     segment = segment_of(segmentation, segment_id)
     if provenance.status not in ("", DRAFT, ACCEPTED):
-        raise InputError("option.status", f"Expected the status draft or accepted; got {provenance.status!r}.")
+        raise InputError(
+            "option.status",
+            _("Expected the status draft or accepted; got {status!r}.").format(status=provenance.status),
+        )
     before = tag_of(segment, TAG)
     known = from_text(before)
     if known.newer:
@@ -142,6 +147,11 @@ def plain_prompts(prompts: Iterable[Prompt]) -> tuple[dict[str, Any], ...]:
 def plain_records(records: Iterable[SliceRecord]) -> tuple[dict[str, Any], ...]:
     """Records of slices as plain values, ascending."""
     return tuple(record.to_json() for record in sorted(records, key=lambda record: record.index))
+
+
+def record_of(form: Mapping[str, Any]) -> SliceRecord:
+    """A record from its plain values; those that this version does not know are left out."""
+    return SliceRecord(**{name: form[name] for name in SliceRecord.__dataclass_fields__ if name in form})
 
 
 def utc_now() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ...errors import InputError
 from ...space.planes import AXES
@@ -92,7 +93,10 @@ def slice_box(shape: tuple[int, int, int], axis: str, index: int) -> Box:
     place = _POSITION[check_axis(axis)]
     count = box[place][1]
     if not 0 <= index < count:
-        raise InputError("option.slice", f"Expected a slice 0 to {count - 1} on axis {axis}; got {index}.")
+        raise InputError(
+            "option.slice",
+            _("Expected a slice 0 to {n} on axis {axis}; got {index}.").format(n=count - 1, axis=axis, index=index),
+        )
     box[place] = (int(index), int(index) + 1)
     return tuple(box)
 
@@ -104,7 +108,7 @@ def check_axis(axis: str) -> str:
         InputError: ``option.axis``.
     """
     if axis not in AXES:
-        raise InputError("option.axis", f"Expected the axis k, j or i; got {axis!r}.")
+        raise InputError("option.axis", _("Expected the axis k, j or i; got {axis!r}.").format(axis=axis))
     return axis
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from ...errors import InputError
 from ...space.affine import Affine
@@ -101,7 +102,7 @@ def _to_cells(plan: np.ndarray, bounds: Box, grid: GridMap) -> tuple[Box, np.nda
     cells = corners @ grid.to_cells[:3, :3].T + grid.to_cells[:3, 3]
     low, high = np.floor(cells.min(axis=0)).astype(int), np.ceil(cells.max(axis=0)).astype(int) + 1
     box = tuple((int(a), int(b)) for a, b in zip(low, high, strict=True))
-    voxels = Volume(plan, Affine(grid.to_cells).shifted([low + _TIE for low, _ in bounds]))
+    voxels = Volume(plan, Affine(grid.to_cells).shifted([low + _TIE for low, _high in bounds]))
     shape = tuple(b - a for a, b in box[::-1])
     here = Volume(np.broadcast_to(np.False_, shape), Affine(np.eye(4)).shifted(low))
     return box, map_mask(plan, voxels, here)
@@ -110,29 +111,31 @@ def _to_cells(plan: np.ndarray, bounds: Box, grid: GridMap) -> tuple[Box, np.nda
 def _check_coarseness(grid: GridMap) -> None:
     step = float(np.linalg.norm(np.linalg.inv(grid.to_cells)[:3, :3], axis=0).max())
     if step > COARSEST:
-        raise _too_coarse(f"one of its voxels is {step:.1f} voxels of the volume long")
+        raise _too_coarse(_("one of its voxels is {step:.1f} voxels of the volume long").format(step=step))
 
 
 def _too_coarse(why: str) -> InputError:
     return InputError(
         "segment.grid",
-        f"Expected a segmentation that can hold masks of this volume; its own voxels are too coarse: {why}. Give it "
-        "the geometry of the volume (Segment Editor, Specify geometry), or use a new segmentation.",
+        _(
+            "Expected a segmentation that can hold masks of this volume; its own voxels are too coarse: {why}. Give "
+            "it the geometry of the volume (Segment Editor, Specify geometry), or use a new segmentation."
+        ).format(why=why),
     )
 
 
 def _check_way_back(masks: Mapping[int, np.ndarray], axis: str, want: np.ndarray, box: Box, grid: GridMap) -> None:
-    cells = Volume(want, Affine(np.eye(4)).shifted([low for low, _ in box]))
+    cells = Volume(want, Affine(np.eye(4)).shifted([low for low, _high in box]))
     same = size = 0
     for index, mask in masks.items():
         if not mask.any():
             continue
         bounds = _bounds([mask], [index], axis)
         shape = tuple(high - low for low, high in bounds[::-1])
-        there = Volume(np.broadcast_to(np.False_, shape), Affine(grid.to_cells).shifted([low for low, _ in bounds]))
+        there = Volume(np.broadcast_to(np.False_, shape), Affine(grid.to_cells).shifted([low for low, _high in bounds]))
         back = map_mask(want, cells, there)
         asked = _plan({index: mask}, axis, bounds) == _IN
         same += int(np.count_nonzero(back & asked))
         size += int(np.count_nonzero(back) + np.count_nonzero(asked))
     if 2 * same < LEAST_DICE * size:
-        raise _too_coarse(f"the masks would keep a Dice of {2 * same / size:.2f} only")
+        raise _too_coarse(_("the masks would keep a Dice of {dice:.2f} only").format(dice=2 * same / size))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from ...propagation import records
 from ...propagation.records import SliceRecord
@@ -64,7 +65,7 @@ def reject(scribe: Scribe, target: Target) -> str:
     known = read_provenance(target.segmentation, target.segment_id)
     ours = scribe.ours(target)
     if known.status == ACCEPTED or not ours:
-        return "There is nothing to reject: the model has written nothing since the last accept."
+        return _("There is nothing to reject: the model has written nothing since the last accept.")
     empty = np.zeros(scribe.slice_shape(target), dtype=bool)
     written = scribe.write(target, dict.fromkeys(ours, empty))
     known = read_provenance(target.segmentation, target.segment_id)
@@ -76,7 +77,7 @@ def reject(scribe: Scribe, target: Target) -> str:
 def _put_back(scribe: Scribe, target: Target) -> str:
     tag_before, remembered = scribe.before(target).tag, scribe.before(target).slices()
     done, left, first = 0, set(), True
-    for axis in dict.fromkeys(axis for axis, _, _ in remembered):
+    for axis in dict.fromkeys(entry[0] for entry in remembered):
         masks = {index: mask for one, index, mask in remembered if one == axis}
         written = scribe.write(replace(target, axis=axis), masks, join=not first)
         done, first = done + len(written.slices_written), first and not written.voxels_changed
@@ -100,5 +101,7 @@ def _clear(scribe: Scribe, target: Target) -> None:
 
 
 def _words(done: int, left: tuple[int, ...]) -> str:
-    kept = f" {len(left)} slices that you painted were left as they are." if left else ""
-    return f"Rejected: {done} slices are as they were before.{kept}"
+    said = _("Rejected: {count} slices are as they were before.").format(count=done)
+    if not left:
+        return said
+    return said + " " + _("{count} slices that you painted were left as they are.").format(count=len(left))

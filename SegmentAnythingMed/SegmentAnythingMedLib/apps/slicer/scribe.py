@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import SegmentAnythingMedError
-from ...propagation.records import SliceRecord
+from .describing import describe
 from .editing import restore_derived
 from .geometry import dimensions
 from .history import History
 from .painted import EMPTY, FOREIGN
 from .prompt_nodes import segment_of, tag_of
-from .provenance import TAG, image_facts, plain_prompts, plain_records, read_provenance, write_provenance
+from .provenance import TAG, read_provenance, record_of
 from .reading import read_slice
 from .segment_state import Before, SegmentState
-from .volumes import volume_from_node
 from .writing import SegmentWriter, WriteResult
 
 if TYPE_CHECKING:
@@ -125,7 +123,7 @@ class Scribe:
             if owner is segmentation and segmentation.GetSegmentation().GetSegment(segment_id) is not None:
                 known = read_provenance(segmentation, segment_id)
                 records = known.records if known.axis == axis else ()
-                state.records = {record.index: record for record in map(_record, records)}
+                state.records = {record.index: record for record in map(record_of, records)}
                 state.offered = None
 
     def ours(self, target: Target) -> set[int]:
@@ -145,22 +143,7 @@ class Scribe:
         notes: tuple[str, ...] = (),
     ) -> None:
         """Put into the segment's tags how it was made, and which prompts were answered."""
-        state = self.state(target)
-        known = read_provenance(target.segmentation, target.segment_id)
-        found = replace(
-            known,
-            model=dict(facts.model),
-            device=dict(facts.device),
-            image=_image(target, facts),
-            axis=facts.axis,
-            preprocessing={"intensity": dict(facts.intensity)},
-            settings=known.settings if settings is None else dict(settings),
-            prompts=plain_prompts(prompts),
-            records=plain_records(state.records.values()),
-            ends=known.ends if ends is None else dict(ends),
-            notes=tuple(dict.fromkeys((*facts.notes, *notes))),
-        )
-        write_provenance(target.segmentation, target.segment_id, found)
+        describe(target, facts, prompts, self.state(target).records.values(), settings, ends, notes)
         self.keep_answered(target)
 
     def keep_answered(self, target: Target) -> None:
@@ -182,7 +165,7 @@ class Scribe:
         segment = segment_of(target.segmentation, target.segment_id)
         known = read_provenance(target.segmentation, target.segment_id)
         if known.axis == target.axis:
-            state.records = {record.index: record for record in map(_record, known.records)}
+            state.records = {record.index: record for record in map(record_of, known.records)}
         try:
             form = json.loads(tag_of(segment, ANSWERED_TAG) or "{}")
             if form.get("axis") == target.axis:
@@ -191,16 +174,3 @@ class Scribe:
         except (ValueError, TypeError, KeyError, AttributeError):  # another program's, or damaged: answered anew
             state.marks, state.chosen = {}, {}
         return state
-
-
-def _image(target: Target, facts: Facts) -> dict[str, Any]:
-    """The image without a name; its hash comes with the first job that has time for it."""
-    found = image_facts(volume_from_node(target.volume), voxels=False)
-    if facts.voxels_sha256:
-        return {**found, "voxels_sha256": facts.voxels_sha256}
-    return found
-
-
-def _record(form: Mapping[str, Any]) -> SliceRecord:
-    known = {name: form[name] for name in SliceRecord.__dataclass_fields__ if name in form}
-    return SliceRecord(**known)

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ...propagation import records
 from ...propagation.records import SliceRecord
+from .saying import said
 
 LITTLE_OVERLAP, SOME_OVERLAP = 0.70, 0.85
 """IoU with the neighbouring mask below which a slice is doubtful, deserves a look."""
@@ -106,7 +107,7 @@ def row_of(record: SliceRecord) -> SliceRow:
     if record.rejected:
         words = _("{what} ({why})").format(what=words, why=reason_words(record.rejected))
     if record.note:
-        words = _("{what}; {note}").format(what=words, note=record.note)
+        words = _("{what}; {note}").format(what=words, note=said(record.note))
     return SliceRow(record.index, words, record.iou, record.predicted_iou, doubt_of(record), record.accepted)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .volumes import volume_revision
 
@@ -45,16 +46,16 @@ class Target:
         The prompts are not looked at: see ``Controller``.
         """
         if generation != self.generation:
-            return "the scene was closed"
+            return _("the scene was closed")
         if not is_in_scene(self.segmentation):
-            return "the segmentation was removed"
+            return _("the segmentation was removed")
         segmentation = self.segmentation.GetSegmentation()
         if segmentation is None or segmentation.GetSegment(self.segment_id) is not self.segment:
-            return "the segment was removed"
+            return _("the segment was removed")
         if not is_in_scene(self.volume):
-            return "the image was removed"
+            return _("the image was removed")
         if volume_revision(self.volume) != self.revision:
-            return "the image has changed (another frame of the sequence, other voxels or another geometry)"
+            return _("the image has changed (another frame of the sequence, other voxels or another geometry)")
         return ""
 
 

@@ -6,6 +6,7 @@ import hashlib
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ...errors import InputError
@@ -36,29 +37,37 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
             ``volume.labelmap``, ``volume.sheared``, ``volume.dtype``, ``volume.geometry``.
     """
     if node is None:
-        raise InputError("volume.missing", "Expected a volume; none is chosen. Load or choose one.")
+        raise InputError("volume.missing", _("Expected a volume; none is chosen. Load or choose one."))
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError(
             "volume.labelmap",
-            f"Expected an image of grey values; {node.GetName()} is a {node.GetNodeTagName()}. Choose the image.",
+            _("Expected an image of grey values; {name} is a {kind}. Choose the image.").format(
+                name=node.GetName(), kind=node.GetNodeTagName()
+            ),
         )
     size = dimensions(node)
     scalars = node.GetImageData().GetPointData().GetScalars()
     if scalars is None:
-        raise InputError("volume.empty", f"Expected voxels in {node.GetName()}; it has none. Load it first.")
+        raise InputError(
+            "volume.empty", _("Expected voxels in {name}; it has none. Load it first.").format(name=node.GetName())
+        )
     channels = scalars.GetNumberOfComponents()
     if channels != 1:
         raise InputError(
             "volume.components",
-            f"Expected one value per voxel in {node.GetName()}, got {channels}. Convert it to a scalar volume first "
-            "(Vector to Scalar Volume module).",
+            _(
+                "Expected one value per voxel in {name}, got {channels}. Convert it to a scalar volume first (Vector "
+                "to Scalar Volume module)."
+            ).format(name=node.GetName(), channels=channels),
         )
     affine = Affine(matrix_ras_to_lps(own_ijk_to_ras(node)))
     if not affine.is_orthogonal(SHEAR_TOLERANCE):
         raise InputError(
             "volume.sheared",
-            f"Expected perpendicular voxel axes in {node.GetName()}; they are sheared. Resample it first (Crop Volume "
-            "or Resample Scalar Volume module).",
+            _(
+                "Expected perpendicular voxel axes in {name}; they are sheared. Resample it first (Crop Volume or "
+                "Resample Scalar Volume module)."
+            ).format(name=node.GetName()),
         )
     voxels = vtk_to_numpy(scalars).reshape(size[::-1])
     modality = _modality(node)

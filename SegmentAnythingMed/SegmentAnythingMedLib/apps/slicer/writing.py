@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ...errors import InputError
 from ...space.planes import AXES
@@ -120,12 +121,14 @@ class SegmentWriter:
     def _open(self, segment_id: str) -> tuple[Layer | None, GridMap]:
         layer = layer_of(self.segmentation, segment_id)
         if self.volume is None or self.volume.GetScene() is None:
-            raise InputError("volume.missing", "Expected the volume in the scene; it is not there any more.")
+            raise InputError("volume.missing", _("Expected the volume in the scene; it is not there any more."))
         if completed(self.segmentation, segment_id):
             raise InputError(
                 "segment.completed",
-                f"Expected a segment that is still worked on; {self._name(segment_id)} has the status Completed. Set "
-                "its status to In progress to change it.",
+                _(
+                    "Expected a segment that is still worked on; {name} has the status Completed. Set its status to "
+                    "In progress to change it."
+                ).format(name=self._name(segment_id)),
             )
         return layer, map_between(self.volume, self.segmentation, grid_of(self.segmentation, segment_id))
 
@@ -143,7 +146,10 @@ class SegmentWriter:
             if (cells & add).any()
         }
         elsewhere = on_other_grids(self.segmentation, losers, grid.to_ras)
-        notes += tuple(f"{self._name(n)} lies on another grid of voxels and is not overwritten." for n in elsewhere)
+        notes += tuple(
+            _("{name} lies on another grid of voxels and is not overwritten.").format(name=self._name(n))
+            for n in elsewhere
+        )
         before[segment_id] = region.now
         for other in before:
             tags[other, TAG] = tag_of(segment_of(self.segmentation, other), TAG)
@@ -182,11 +188,16 @@ def _checked(masks: Mapping[int, np.ndarray], grid: GridMap, axis: str) -> dict[
         if mask.shape != shape:
             raise InputError(
                 "volume.shape",
-                f"Expected masks of {shape[0]} x {shape[1]} pixels on axis {axis}; got {mask.shape} on slice {index}. "
-                "They belong to another volume or axis.",
+                _(
+                    "Expected masks of {rows} x {columns} pixels on axis {axis}; got {shape} on slice {index}. They "
+                    "belong to another volume or axis."
+                ).format(rows=shape[0], columns=shape[1], axis=axis, shape=mask.shape, index=index),
             )
         if not 0 <= index < grid.shape[place]:
-            raise InputError("option.slice", f"Expected a slice 0 to {grid.shape[place] - 1}; got {index}.")
+            raise InputError(
+                "option.slice",
+                _("Expected a slice 0 to {n}; got {index}.").format(n=grid.shape[place] - 1, index=index),
+            )
         checked[int(index)] = mask > 0
     return checked
 
@@ -202,14 +213,20 @@ def _masked(
         kept = int(np.count_nonzero((add | remove) & ~allowed))
         add, remove = add & allowed, remove & allowed
         if kept:
-            notes.append(f"{kept} voxels are outside of the Segment Editor's editable area and stay as they are.")
+            notes.append(
+                _("{kept} voxels are outside of the Segment Editor's editable area and stay as they are.").format(
+                    kept=kept
+                )
+            )
     finished = rules.protected(segmentation, segment_id) if add.any() else []
     for other, cells in reads_from(segmentation, finished, grid.to_ras, region.box).items():
         kept = int(np.count_nonzero(add & cells))
         add = add & ~cells
         if kept:
             name = segmentation.GetSegmentation().GetSegment(other).GetName()
-            notes.append(f"{kept} voxels stay with {name}, which has the status Completed.")
+            notes.append(
+                _("{kept} voxels stay with {name}, which has the status Completed.").format(kept=kept, name=name)
+            )
     return add, remove, tuple(notes)
 
 
@@ -222,7 +239,7 @@ def _about_protected(slices: set[int]) -> tuple[str, ...]:
     if not slices:
         return ()
     shown = ", ".join(str(n) for n in sorted(slices)[:12]) + (" ..." if len(slices) > 12 else "")
-    return (f"Slices painted by you are left as they are: {shown}.",)
+    return (_("Slices painted by you are left as they are: {shown}.").format(shown=shown),)
 
 
 def _about_losers(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, before: dict, after: dict) -> tuple:
@@ -231,5 +248,9 @@ def _about_losers(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str,
         lost = int(np.count_nonzero(cells & ~after[other]))
         if other != segment_id and lost:
             name = segmentation.GetSegmentation().GetSegment(other).GetName()
-            notes.append(f"{name} lost {lost} voxels: the Segment Editor is set to overwrite other segments.")
+            notes.append(
+                _("{name} lost {lost} voxels: the Segment Editor is set to overwrite other segments.").format(
+                    name=name, lost=lost
+                )
+            )
     return tuple(notes)
