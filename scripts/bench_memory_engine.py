@@ -2,7 +2,7 @@
 """Propagation with memory beside SAM2VideoPredictor: same network, same slices, same masks; time, and memory.
 
     python scripts/bench_memory_engine.py [--size 512] [--slices 8] [--repeats 3]
-    python scripts/bench_memory_engine.py --memory [--size 256] [--slices 300]
+    python scripts/bench_memory_engine.py --memory [--size 512] [--slices 300]
 
 One thread. The network is SAM 2.1 tiny with random weights (its times do not depend on them), the volume is made up,
 and the frames are handed to the official predictor in memory (a folder of JPEGs would only slow it down). Both do all
@@ -15,8 +15,8 @@ of both engines in turn, medians over the repetitions:
     add        a second object is boxed on the same slice (its masks are compared)
 
 ``--memory`` runs each engine in a process of its own and prints how far its peak lies above what the program, network
-and volume take (with an image encoder that costs nothing, or it would take hours). Ours twice: with the usual cache
-(512 MiB at most), and with features in a folder and those of 32 slices in memory.
+and volume take (with an image encoder that costs nothing, or it would take hours). What is on disk is not counted: the
+system may keep it in memory, and drops it when a program needs the room.
 
 Needs the package sam2 and the folder Testing.
 """
@@ -31,7 +31,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -157,19 +156,31 @@ def measure_memory(kind: str, size: int, slices: int) -> None:
     network.image_encoder.forward = _same_features(network, size)
     model, volume = our_model(network), make_volume(slices, size)
     model.network.image_encoder.forward = network.image_encoder.forward
-    with tempfile.TemporaryDirectory() as folder:
-        cache = FeatureCache(32 * 8 * size**2, folder) if kind == "ours, folder" else FeatureCache()
-        warm = Session(volume, model, axis="k", window="60,120", cache=FeatureCache())
-        warm.predict(0, SlicePrompts(box=(0, 0, 9, 9)))
-        warm.close()
-        session = Session(volume, model, axis="k", window="60,120", cache=cache)
-        gc.collect()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed must not hide what is needed
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        engine = (Official if kind == "official" else Ours)(network, session)
-        engine.segment(STEPS["cold"])
-        print(json.dumps({"engine": kind, "peak_growth_mib": round((resident("VmHWM") - before) / 1024, 1)}))
+    warm = Session(volume, model, axis="k", window="60,120", cache=FeatureCache())
+    warm.predict(0, SlicePrompts(box=(0, 0, 9, 9)))
+    warm.close()
+    session = Session(volume, model, axis="k", window="60,120")
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed must not hide what is needed
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    engine = (Official if kind == "official" else Ours)(network, session)
+    masks = engine.segment(STEPS["cold"])
+    growth = (resident("VmHWM") - before) / 1024
+    held = sum(mask.nbytes for one in masks.values() for mask in one.values()) / 2**20
+    print(json.dumps({"engine": kind, "peak_growth_mib": round(growth, 1), "of_that_masks_mib": round(held, 1)}))
+
+
+def compare_memory(size: int, slices: int) -> None:
+    """Print the peaks of both engines, each in a process of its own, and their ratio."""
+    print(f"SAM 2.1 tiny, {size} px, {slices} slices, one object: peak above program, network and volume", flush=True)
+    peaks = []
+    for kind in ("official", "ours"):
+        command = [sys.executable, __file__, "--engine", kind, "--size", str(size), "--slices", str(slices)]
+        told = subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout
+        print(told.strip(), flush=True)
+        peaks.append(json.loads(told)["peak_growth_mib"])
+    print(f"this engine / SAM2VideoPredictor: {peaks[1] / peaks[0]:.2f}")
 
 
 def _same_features(network: Any, size: int) -> Any:
@@ -198,11 +209,7 @@ def main() -> None:
     if options.engine:
         measure_memory(options.engine, options.size, options.slices)
     elif options.memory:
-        size, slices = options.size or 256, options.slices or 300
-        print(f"SAM 2.1 tiny, {size} px, {slices} slices, one object: peak above program, network and volume")
-        for kind in ("official", "ours", "ours, folder"):
-            command = [sys.executable, __file__, "--engine", kind, "--size", str(size), "--slices", str(slices)]
-            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        compare_memory(options.size or 512, options.slices or 300)
     else:
         measure_times(options.size or 512, options.slices or 8, options.repeats)
 
