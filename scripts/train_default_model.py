@@ -111,7 +111,10 @@ class Run:
         torch.manual_seed(args.seed)
         self.config = DESIGNS[args.design]
         self.net = HybridSam(self.config).to(self.device, memory_format=torch.channels_last)
-        groups = ([p for p in self.net.parameters() if p.ndim > 1], [p for p in self.net.parameters() if p.ndim <= 1])
+        if args.freeze_encoder:
+            self.net.image_encoder.requires_grad_(False)
+        learning = [p for p in self.net.parameters() if p.requires_grad]
+        groups = ([p for p in learning if p.ndim > 1], [p for p in learning if p.ndim <= 1])
         self.optimizer = torch.optim.AdamW(
             [{"params": groups[0], "weight_decay": 0.02}, {"params": groups[1], "weight_decay": 0.0}], lr=args.lr
         )
@@ -192,6 +195,7 @@ def train(args: argparse.Namespace) -> None:
     saved = time.monotonic()
     begun = saved - run.elapsed
     run.net.train()
+    run.net.image_encoder.train(not args.freeze_encoder)
     for batch in loader:
         run.elapsed = time.monotonic() - begun
         if run.progress >= 1:
@@ -251,6 +255,7 @@ def main() -> None:
     parser.add_argument("--mass-share", type=float, default=0.35, help="part of the crops with a painted mass")
     parser.add_argument("--save-minutes", type=float, default=3)
     parser.add_argument("--init", help="start from the averaged weights of another run; what is new starts fresh")
+    parser.add_argument("--freeze-encoder", action="store_true", help="train what reads the features, not the encoder")
     parser.add_argument("--export", help="write the averaged weights of the run to this file and stop")
     args = parser.parse_args()
     if args.export:
