@@ -91,7 +91,8 @@ def test_what_the_file_says(highdicom, tmp_path):
     volume = read_series(write(tmp_path / "ct", make_series()))
     drafts = [
         Draft("Liver", blob(volume.shape), "AUTOMATIC", (200, 100, 50), tracking_id="liver", tracking_uid="1.2.55",
-              category=Code("123037004", "SCT", "Anatomical Structure"), code=Code("10200004", "SCT", "Liver")),
+              category=Code("123037004", "SCT", "Anatomical Structure"), code=Code("10200004", "SCT", "Liver"),
+              description="found, green\\: " + "ö" * 1024),
         Draft("Liver", blob(volume.shape, 1), "MANUAL"),
         Draft("nothing", np.zeros(volume.shape, bool)),
     ]  # fmt: skip
@@ -115,6 +116,9 @@ def test_what_the_file_says(highdicom, tmp_path):
     assert second.algorithm == "MANUAL"
     algorithm = dataset.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert "abababababab" in algorithm.AlgorithmVersion
+    assert dataset.SegmentSequence[0].SegmentDescription.startswith("found, green/: öö")
+    assert len(dataset.SegmentSequence[0].SegmentDescription.encode()) <= 1024
+    assert "SegmentDescription" not in dataset.SegmentSequence[1]
 
 
 @pytest.mark.parametrize(

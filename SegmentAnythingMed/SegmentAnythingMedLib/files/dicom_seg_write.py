@@ -19,7 +19,7 @@ from .atomic import atomic_path
 from .dicom import DicomSource
 from .dicom_headers import PARSE_ERRORS, quiet
 from .dicom_seg import read_seg
-from .drafts import Code, Draft, Origin, Written, check_drafts, clean_text, unique_names
+from .drafts import LONGEST_TEXT, Code, Draft, Origin, Written, check_drafts, clean_text, unique_names
 from .mask_agreement import check_agreement
 from .seg_masks import mask_on_stored
 from .slice_planes import stored_planes, to_stored
@@ -192,7 +192,7 @@ def _description(highdicom: ModuleType, number: int, draft: Draft, name: str, or
             source=TOOL,
         )
     colour = None if draft.colour is None else highdicom.color.CIELabColor.from_rgb(*draft.colour)
-    return highdicom.seg.SegmentDescription(
+    described = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=name,
         segmented_property_category=_coded(highdicom, draft.category),
@@ -203,6 +203,9 @@ def _description(highdicom: ModuleType, number: int, draft: Draft, name: str, or
         tracking_id=clean_text(draft.tracking_id or draft.name) or name,
         display_color=colour,
     )
+    if text := clean_text(draft.description, LONGEST_TEXT):
+        described.SegmentDescription = text
+    return described
 
 
 def _coded(highdicom: ModuleType, code: Code) -> Dataset:

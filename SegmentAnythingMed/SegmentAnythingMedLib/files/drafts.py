@@ -19,6 +19,9 @@ ALGORITHMS = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")
 LONG_TEXT = 64
 """Characters of a DICOM LO value."""
 
+LONGEST_TEXT = 1024
+"""Characters of a DICOM ST value."""
+
 
 @dataclass(frozen=True)
 class Code:

@@ -14,7 +14,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 from .. import __version__
 from .dicom import DicomSource
 from .dicom_headers import quiet, text
-from .drafts import Code, Draft, Origin, clean_text
+from .drafts import LONGEST_TEXT, Code, Draft, Origin, clean_text
 from .source_headers import read_headers
 
 TOOL = "SegmentAnythingMed"
@@ -119,7 +119,7 @@ def _roi(number: int, region: Region, source: DicomSource, origin: Origin) -> Da
         ROINumber=number,
         ReferencedFrameOfReferenceUID=source.frame_of_reference_uid,
         ROIName=region.name,
-        ROIDescription=clean_text("; ".join(line for line in lines if line), 1024),
+        ROIDescription=clean_text("; ".join(line for line in lines if line), LONGEST_TEXT),
         ROIGenerationAlgorithm=draft.algorithm,
         ROIGenerationDescription=clean_text(made),
         TrackingID=clean_text(draft.tracking_id or draft.name) or region.name,
