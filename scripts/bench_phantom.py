@@ -83,18 +83,17 @@ def make_phantom(
 class PseudoSam(SamModel):
     """A SAM with random weights whose masks come from the image: it costs what SAM costs and follows bright objects.
 
-    The networks run in full. A hook then replaces the low-resolution logits by the bright pixels within the prompt's
-    box, so that a propagation follows its object and stops where that ends.
+    The networks run in full. Then the low-resolution logits are replaced by the bright pixels within the prompt's box,
+    so that a propagation follows its object and stops where that ends. ``fast`` as in :class:`SamModel`.
     """
 
-    def __init__(self, shape: SamShape = MINI_1024, seed: int = 0) -> None:
+    def __init__(self, shape: SamShape = MINI_1024, seed: int = 0, fast: bool = True) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = build_sam(shape)
-        super().__init__(network, ModelInfo("pseudo-sam", "sam", "mini", "0" * 64, "random", "none"))
+        super().__init__(network, ModelInfo("pseudo-sam", "sam", "mini", "0" * 64, "random", "none"), fast=fast)
         self.network = network
         self._answer: torch.Tensor | None = None
-        network.mask_decoder.register_forward_hook(self._replace)
 
     def encode(self, images: Sequence[np.ndarray], frames: Sequence[Frame]) -> list[SliceFeatures]:
         """See :class:`SamModel`; the image at the size of the logits is kept beside the embedding."""
@@ -122,6 +121,6 @@ class PseudoSam(SamModel):
         self._answer = torch.where(bright & window, 8.0, -8.0)
         return super().decode(features, prompts, **options)
 
-    def _replace(self, _module: Any, _inputs: Any, outputs: tuple[torch.Tensor, torch.Tensor]) -> Any:
-        low_res, quality = outputs
+    def _masks(self, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        low_res, quality = super()._masks(*arguments)
         return self._answer.expand_as(low_res).contiguous(), torch.full_like(quality, 0.9)

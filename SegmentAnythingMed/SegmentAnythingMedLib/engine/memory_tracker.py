@@ -39,7 +39,9 @@ class MemoryTracker:
         model: Sam2Model = session.model
         self._session, self._model = session, model
         self._preparation = PREPARATIONS[model.preprocessing]
-        self._network = MemoryNetwork(model.network, model.device, model.dtype, session.count, model.info.name)
+        self._network = MemoryNetwork(
+            model.network, model.device, model.dtype, session.count, model.info.name, fast=model.fast
+        )
 
     def prompted(
         self,

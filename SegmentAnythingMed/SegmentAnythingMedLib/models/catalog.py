@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # listing models needs no torch; opening one does
     from .interface import PromptableModel
 
 BUILT_IN = "built-in"
+FAST_VARIABLE = "SEGMENT_ANYTHING_MED_FAST"
 _MAX_HEADER = 1 << 24
 
 
@@ -28,6 +29,7 @@ def load_model(
     device: str = "auto",
     family: str | None = None,
     precision: str = "auto",
+    fast: bool | None = None,
 ) -> PromptableModel:
     """Open a model.
 
@@ -38,6 +40,9 @@ def load_model(
         family: key of :data:`~SegmentAnythingMedLib.models.families.FAMILIES`, which decides how images are prepared;
             None to find out from the file's hash, the sidecar ``<checkpoint>.json``, the tensors and the name.
         precision: see :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`; the built-in model ignores it.
+        fast: False computes with the stock modules of segment-anything and sam2 in place of our faster forms of them,
+            which give the same numbers but for rounding (``docs/performance.md``). None is True, unless the environment
+            variable ``SEGMENT_ANYTHING_MED_FAST`` is 0. The built-in model ignores it.
 
     Raises:
         ModelError: ``model.unknown``; ``checkpoint.*`` of
@@ -66,7 +71,8 @@ def load_model(
 
     checkpoint = with_base(read_checkpoint(path, expected_sha256=expected_sha256(entry) if entry else None), path)
     known = {checkpoint.sha256: entry.facts} if entry else known_files()
-    return open_model(checkpoint, identify(checkpoint, family, known), chosen, precision)
+    fast = os.environ.get(FAST_VARIABLE, "1").strip() != "0" if fast is None else fast
+    return open_model(checkpoint, identify(checkpoint, family, known), chosen, precision, fast)
 
 
 def is_embedded(path: Path) -> bool:

@@ -18,7 +18,7 @@ from .tiny_vit import build_tiny_vit, tiny_shape
 
 
 def open_model(
-    checkpoint: Checkpoint, identity: Identity, device: str = "cpu", precision: str = "auto"
+    checkpoint: Checkpoint, identity: Identity, device: str = "cpu", precision: str = "auto", fast: bool = True
 ) -> PromptableModel:
     """The model that a checkpoint holds.
 
@@ -27,6 +27,7 @@ def open_model(
         identity: from :func:`~SegmentAnythingMedLib.models.families.identify`.
         device: from :func:`~SegmentAnythingMedLib.models.device.choose_device`.
         precision: of the encoder, see :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`.
+        fast: False is the switch back to the stock modules.
 
     Raises:
         ModelError: ``checkpoint.mismatch``; ``model.package`` when a family needs a package that is not installed.
@@ -45,6 +46,7 @@ def open_model(
         "preprocessing": identity.preparation,
         "precision": precision,
         "notes": (*identity.notes, *_base_note(checkpoint)),
+        "fast": fast,
     }
     if identity.network == SAM2:
         return _open_sam2(checkpoint, identity, info, options)

@@ -16,6 +16,8 @@ from segment_anything.modeling import Sam
 from ..prompts.types import SlicePrompts
 from .device import autocast_dtype, to_device
 from .encoding import batch_size, channels_last, nan_error, run_encoder
+from .fast_attention import accelerate_encoder, restore_encoder
+from .fast_decoder import FastDecoder, RecentStates, SliceState
 from .frame import Frame, Region
 from .guidance import guided_decoder
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
@@ -36,6 +38,8 @@ class SamModel(PromptableModel):
         precision: of the encoder, see :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`; decoding is float32.
         notes: what the user should know about this model, for the report.
         semantic_decoder: parameters of a decoder of whole label maps that came with the weights (MedicoSAM), or empty.
+        fast: compute with our forms of encoder and decoder where they are faster (:mod:`.fast_attention`,
+            :mod:`.fast_decoder`; equal but for rounding); False is the switch back to the stock modules.
     """
 
     has_tokens = True
@@ -52,6 +56,7 @@ class SamModel(PromptableModel):
         precision: str = "auto",
         notes: tuple[str, ...] = (),
         semantic_decoder: Mapping[str, torch.Tensor] | None = None,
+        fast: bool = True,
     ) -> None:
         self.info = info
         self.device = device
@@ -65,6 +70,15 @@ class SamModel(PromptableModel):
         self._network = network.to(device).eval()
         with torch.no_grad():
             self._position_code = self._network.prompt_encoder.get_dense_pe()  # depends on nothing, so computed once
+        self.fast = fast
+        restore_encoder(self._network.image_encoder)
+        if fast:
+            accelerate_encoder(self._network.image_encoder)
+        self._states = RecentStates()
+        self._decoder = None
+        if fast and device == "cpu" and FastDecoder.fits(self._network.mask_decoder):
+            no_mask = self._network.prompt_encoder.no_mask_embed.weight
+            self._decoder = FastDecoder(self._network.mask_decoder, self._position_code, no_mask)
 
     def frame(
         self, slice_shape: tuple[int, int], pixel_spacing: tuple[float, float], region: Region | None = None
@@ -128,15 +142,7 @@ class SamModel(PromptableModel):
         self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
     ) -> SlicePrediction:
         frame = features.frame
-        embedding = to_device(features.tensors[EMBEDDING], self.device)[None]
-        sparse, dense = self._encode_prompts(asked)
-        low_res, quality = guided_decoder(self._network.mask_decoder, guidance)(
-            image_embeddings=embedding,
-            image_pe=self._position_code,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask_output,
-        )
+        low_res, quality = self._masks(features, asked, multimask_output, guidance)
         if not bool(torch.isfinite(low_res).all() & torch.isfinite(quality).all()):
             raise nan_error(self.info.name, "mask decoder")
         patch = self._preparation.upscale(low_res[0], frame).cpu().numpy()
@@ -149,6 +155,25 @@ class SamModel(PromptableModel):
     def tokens(self, features: SliceFeatures) -> np.ndarray:
         """The image embedding, one vector for 16 x 16 pixels of the input; see the base class."""
         return channels_last(features.tensors[EMBEDDING])
+
+    def _masks(
+        self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [1, M, h, w] and predicted IoU [1, M]."""
+        sparse, dense = self._encode_prompts(asked)
+        if self._decoder is not None and guidance is None:
+            state = self._states.of(features, self._state)
+            return self._decoder.predict(state, sparse, None if asked.mask is None else dense, multimask_output)
+        return guided_decoder(self._network.mask_decoder, guidance)(
+            image_embeddings=to_device(features.tensors[EMBEDDING], self.device)[None],
+            image_pe=self._position_code,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask_output,
+        )
+
+    def _state(self, features: SliceFeatures) -> SliceState:
+        return self._decoder.state(to_device(features.tensors[EMBEDDING], self.device))
 
     def _embed(self, inputs: torch.Tensor) -> torch.Tensor:
         """Embeddings float32 [B, C, h, w]."""

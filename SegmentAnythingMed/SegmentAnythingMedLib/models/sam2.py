@@ -15,6 +15,7 @@ import torch
 from ..prompts.types import SlicePrompts
 from .device import autocast_dtype, to_device
 from .encoding import batch_size, channels_last, nan_error, run_encoder
+from .fast_decoder import FastDecoder, RecentStates, SliceState
 from .frame import Frame, Region
 from .guidance import guided_decoder
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
@@ -39,6 +40,8 @@ class Sam2Model(PromptableModel):
         preprocessing: key of :data:`~SegmentAnythingMedLib.models.preparation.PREPARATIONS`.
         precision: of the encoder, see :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`; decoding is float32.
         notes: what the user should know about this model, for the report.
+        fast: compute with our forms of mask decoder and memory attention where they are faster (equal but for
+            rounding); False is the switch back to the stock modules.
 
     Attributes:
         network: the whole network, memory attention and memory encoder included.
@@ -60,6 +63,7 @@ class Sam2Model(PromptableModel):
         preprocessing: str = "sam2",
         precision: str = "auto",
         notes: tuple[str, ...] = (),
+        fast: bool = True,
     ) -> None:
         self.info = info
         self.device = device
@@ -73,6 +77,12 @@ class Sam2Model(PromptableModel):
         with torch.no_grad():
             self._position_code = network.sam_prompt_encoder.get_dense_pe()
             self._no_memory = network.no_mem_embed.reshape(1, -1, 1, 1)
+        self.fast = fast
+        self._states = RecentStates()
+        self._decoder = None
+        if fast and device == "cpu" and FastDecoder.fits(network.sam_mask_decoder):
+            no_mask = network.sam_prompt_encoder.no_mask_embed.weight
+            self._decoder = FastDecoder(network.sam_mask_decoder, self._position_code, no_mask)
 
     def frame(
         self, slice_shape: tuple[int, int], pixel_spacing: tuple[float, float], region: Region | None = None
@@ -145,17 +155,7 @@ class Sam2Model(PromptableModel):
         self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
     ) -> SlicePrediction:
         frame = features.frame
-        maps = {name: to_device(value, self.device)[None] for name, value in features.tensors.items()}
-        sparse, dense = self._encode_prompts(asked)
-        low_res, quality, _, _ = guided_decoder(self.network.sam_mask_decoder, guidance)(
-            image_embeddings=maps[EMBEDDING] + self._no_memory,
-            image_pe=self._position_code,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask_output,
-            repeat_image=False,
-            high_res_features=[maps[FINE], maps[MIDDLE]],
-        )
+        low_res, quality = self._masks(features, asked, multimask_output, guidance)
         if not bool(torch.isfinite(low_res).all() & torch.isfinite(quality).all()):
             raise nan_error(self.info.name, "mask decoder")
         patch = self._preparation.upscale(low_res[0], frame).cpu().numpy()
@@ -164,6 +164,35 @@ class Sam2Model(PromptableModel):
             predicted_iou=quality[0].clamp(0.0, 1.0).cpu().numpy(),
             logits=frame.paste(patch),
         )
+
+    def _masks(
+        self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [1, M, h, w] and predicted IoU [1, M]."""
+        sparse, dense = self._encode_prompts(asked)
+        if self._decoder is not None and guidance is None:
+            state = self._states.of(features, self._state)
+            return self._decoder.predict(state, sparse, None if asked.mask is None else dense, multimask_output)
+        maps = self._maps(features)
+        low_res, quality, _, _ = guided_decoder(self.network.sam_mask_decoder, guidance)(
+            image_embeddings=maps[EMBEDDING][None],
+            image_pe=self._position_code,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask_output,
+            repeat_image=False,
+            high_res_features=[maps[FINE][None], maps[MIDDLE][None]],
+        )
+        return low_res, quality
+
+    def _maps(self, features: SliceFeatures) -> dict[str, torch.Tensor]:
+        """Maps on the device, the coarsest as a slice without memory has it."""
+        maps = {name: to_device(value, self.device) for name, value in features.tensors.items()}
+        return {**maps, EMBEDDING: maps[EMBEDDING] + self._no_memory[0]}
+
+    def _state(self, features: SliceFeatures) -> SliceState:
+        maps = self._maps(features)
+        return self._decoder.state(maps[EMBEDDING], maps[FINE], maps[MIDDLE])
 
     def tokens(self, features: SliceFeatures) -> np.ndarray:
         """The stride-16 map without the "no memory" embedding, whose constant would make all tokens look alike."""

@@ -1,9 +1,4 @@
-"""SAM's network in the sizes that checkpoints have, with attention that neither wastes memory nor time on a CPU.
-
-Layers and parameter names are those of ``segment_anything``. Only the encoder's attention is computed differently, with
-equal results: PyTorch's fused attention, the relative-position bias built for a band of rows at a time. The
-stock formula keeps several score tensors of 805 MB each (ViT-B, 1024 pixels); this one is twice as fast on a CPU.
-"""
+"""SAM's network in the sizes that checkpoints have, from the modules of ``segment_anything``."""
 
 from __future__ import annotations
 
@@ -12,9 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import nn
 
 from ..errors import ModelError
@@ -22,7 +15,6 @@ from .preparation import PIXEL_MEAN, PIXEL_STD
 
 PATCH = 16
 PROMPT_WIDTH = 256
-_BIAS_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 27}
 
 
 @dataclass(frozen=True)
@@ -99,42 +91,4 @@ def build_sam(shape: SamShape) -> Sam:
     transformer = TwoWayTransformer(depth=2, embedding_dim=PROMPT_WIDTH, mlp_dim=2048, num_heads=8)
     decoder = MaskDecoder(transformer_dim=PROMPT_WIDTH, transformer=transformer)
     network = Sam(encoder, prompt_encoder, decoder, list(PIXEL_MEAN), list(PIXEL_STD))
-    fuse_attention(network)
     return network.eval().requires_grad_(False)
-
-
-def fuse_attention(network: Sam) -> None:
-    """Replace the encoder's attention layers by :class:`FusedAttention`; parameters and their names stay."""
-    for block in network.image_encoder.blocks:
-        if isinstance(block.attn, Attention):
-            block.attn = FusedAttention(block.attn)
-
-
-class FusedAttention(nn.Module):
-    """Attention with decomposed relative positions, equal to SAM's (Li et al., MViTv2, section 4.1) up to rounding."""
-
-    def __init__(self, stock: Attention) -> None:
-        super().__init__()
-        self.num_heads = stock.num_heads
-        self.qkv, self.proj = stock.qkv, stock.proj
-        self.rel_pos_h, self.rel_pos_w = stock.rel_pos_h, stock.rel_pos_w
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Tokens [B, H, W, C] -> tokens [B, H, W, C]."""
-        batch, height, width, _ = x.shape
-        qkv = self.qkv(x).reshape(batch, height * width, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)
-        grid = query.reshape(batch, self.num_heads, height, width, -1)
-        rel_h = torch.einsum("bnhwc,hkc->bnhwk", grid, get_rel_pos(height, height, self.rel_pos_h).to(query.dtype))
-        rel_w = torch.einsum("bnhwc,wkc->bnhwk", grid, get_rel_pos(width, width, self.rel_pos_w).to(query.dtype))
-        limit = _BIAS_ELEMENTS.get(x.device.type, _BIAS_ELEMENTS["cpu"])
-        band = max(1, min(height, limit // (batch * self.num_heads * width * height * width)))
-        parts = []
-        for row in range(0, height, band):
-            rows = slice(row, row + band)
-            bias = rel_h[:, :, rows, :, :, None] + rel_w[:, :, rows, :, None, :]
-            bias = bias.reshape(batch, self.num_heads, -1, height * width)
-            band_query = grid[:, :, rows].reshape(batch, self.num_heads, -1, grid.shape[-1])
-            parts.append(F.scaled_dot_product_attention(band_query, key, value, attn_mask=bias.to(query.dtype)))
-        mixed = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
-        return self.proj(mixed.transpose(1, 2).reshape(batch, height, width, -1))
