@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError, PromptError, SegmentAnythingMedError
+from .graphics_driver import keep_triton_out
 from .requests import Facts
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def import_engine() -> None:
         ModelError: ``model.torch`` or ``model.package`` when something is not installed, ``model.segment_anything``.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_triton_out()
     try:
         for name in (*_ENGINE, *(f"{_ROOT}.{room}" for room in _ROOMS)):
             import_module(name)

@@ -109,8 +109,7 @@ def as_library_error(error: BaseException) -> SegmentAnythingMedError:
         return error
     text = str(error).strip().splitlines()
     first = text[0][:200] if text else ""
-    lack = OUT_OF_MEMORY in str(error).lower() or "can't allocate memory" in str(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and lack):
+    if is_lack_of_memory(error):
         return DeviceError(
             "device.memory",
             "There is too little free memory for this model and image. What was finished is kept; close other "
