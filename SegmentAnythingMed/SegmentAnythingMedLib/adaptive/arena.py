@@ -1,0 +1,170 @@
+"""The stage on which one structure is looked for: a part of the follow-up, and the prior brought onto the same grid.
+
+The prior's image is pulled onto the follow-up's grid by a *rigid* map that fits the transform around the structure. So
+slices of both visits have the same plane, spacing and pixel size, a token covers the same tissue in both, orientation
+and slice thickness of the prior do not matter any more, and nothing that the deformation did changes how it looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..engine.session import Session
+from ..models.interface import PromptableModel
+from ..space.intensity import IntensityMapping
+from ..space.planes import AXES
+from ..space.volume import Volume
+from .transforms import VisitTransform
+from .visit_settings import VisitSettings
+from .warping import warp_image, warp_mask
+
+_STEP_MM = 15.0
+"""Half the length over which the transform's turn around a structure is read."""
+_ROOM = 0.5
+"""Room around the structure beyond the search distance, in its own in-plane size: what the model is shown around it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arena:
+    """Both visits around one structure; masks are bool [N, H, W], slices of the follow-up's axis.
+
+    Attributes:
+        follow_up, prior: sessions on volumes of equal grid.
+        window: part of the follow-up's [K, J, I] that is looked at.
+        axis: voxel axis of the slices.
+        warped: W, the prior's mask through the whole transform.
+        rigid: the prior's mask through the rigid map: what the structure was, where it is expected.
+        neighbours: warped masks of the other structures.
+    """
+
+    follow_up: Session
+    prior: Session
+    window: tuple[slice, slice, slice]
+    axis: str
+    warped: np.ndarray
+    rigid: np.ndarray
+    neighbours: np.ndarray
+
+    @property
+    def first(self) -> int:
+        """Slice of the follow-up's whole stack that slice 0 of the arena is."""
+        return self.window[AXES.index(self.axis)].start
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """(slice, row, column) in mm."""
+        return np.array([self.follow_up.slice_spacing, *self.follow_up.pixel_spacing])
+
+    def paste(self, masks: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Slices [N, H, W] of the arena as part of a whole array [K, J, I], zero elsewhere."""
+        out = np.zeros(shape, dtype=masks.dtype)
+        out[self.window] = np.moveaxis(masks, 0, AXES.index(self.axis))
+        return out
+
+    def cut(self, masks: np.ndarray) -> np.ndarray:
+        """The arena's part of an array [K, J, I] as slices [N, H, W], a view."""
+        return np.moveaxis(masks[self.window], AXES.index(self.axis), 0)
+
+    def close(self) -> None:
+        """Forget the features of both visits."""
+        self.follow_up.close()
+        self.prior.close()
+
+
+def open_arena(
+    prior: Volume,
+    mask: np.ndarray,
+    follow_up: Volume,
+    warped: np.ndarray,
+    others: list[np.ndarray],
+    transform: VisitTransform,
+    model: PromptableModel,
+    mappings: tuple[IntensityMapping, IntensityMapping],
+    axis: str,
+    settings: VisitSettings,
+) -> Arena:
+    """Set the stage for one structure.
+
+    Args:
+        prior: earlier visit.
+        mask: bool [K, J, I] of the prior.
+        follow_up: today's visit.
+        warped: bool [K, J, I] of the follow-up, not empty.
+        others: warped masks of the other structures.
+        transform: follow-up -> prior.
+        model: for both visits.
+        mappings: intensities of prior and follow-up, of the whole volumes.
+        axis: ``k``, ``j`` or ``i`` of the follow-up.
+        settings: how far to look.
+    """
+    rigid_map = rigid_around(transform, warped, follow_up, mask, prior)
+    rigid = warp_mask(mask, prior, follow_up, rigid_map).mask
+    window = _window(warped | rigid, follow_up.spacing[::-1], AXES.index(axis), settings)
+    start = [part.start for part in window]
+    today = replace(
+        follow_up, voxels=follow_up.voxels[window], affine=follow_up.affine.shifted(start[::-1]), source=None
+    )
+    before = warp_image(prior, today, rigid_map, outside=_outside(prior, mappings[0]))
+    sessions = [
+        Session(volume, model, axis=axis, window=mapping)
+        for volume, mapping in ((today, mappings[1]), (before, mappings[0]))
+    ]
+    parts = [np.moveaxis(array[window], AXES.index(axis), 0).copy() for array in (warped, rigid)]
+    near = np.zeros_like(parts[0])
+    for other in others:
+        near |= np.moveaxis(other[window], AXES.index(axis), 0)
+    return Arena(*sessions, window, axis, *parts, near)
+
+
+def _outside(volume: Volume, mapping: IntensityMapping) -> float:
+    return float(max(float(np.nanmin(volume.voxels)), min(mapping.lower, mapping.upper)))
+
+
+def _window(
+    mask: np.ndarray, spacing: np.ndarray, stack_axis: int, settings: VisitSettings
+) -> tuple[slice, slice, slice]:
+    """Part of [K, J, I] around a mask in which the structure may be, with room around it within the slices."""
+    spans = []
+    for axis in range(3):
+        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        spans.append((int(found[0]), int(found[-1]) + 1))
+    sizes = [(high - low) * step for (low, high), step in zip(spans, spacing, strict=True)]
+    in_plane = max(size for axis, size in enumerate(sizes) if axis != stack_axis)
+    window = []
+    for axis, ((low, high), step) in enumerate(zip(spans, spacing, strict=True)):
+        if axis == stack_axis:
+            margin = max(settings.extent_mm, 3 * step, 0.25 * sizes[axis], settings.search_mm)
+        else:
+            margin = settings.search_mm + _ROOM * in_plane
+        reach = int(np.ceil(margin / step))
+        window.append(slice(max(low - reach, 0), min(high + reach, mask.shape[axis])))
+    return tuple(window)
+
+
+def rigid_around(
+    transform: VisitTransform, warped: np.ndarray, follow_up: Volume, mask: np.ndarray, prior: Volume
+) -> VisitTransform:
+    """The rigid map that brings the prior's structure to where the transform has it, turned as the transform is there.
+
+    Args:
+        transform: follow-up -> prior.
+        warped: bool [K, J, I] of the follow-up, not empty.
+        follow_up, prior: the volumes.
+        mask: bool [K, J, I] of the prior, not empty.
+    """
+    here, there = centre_of(warped, follow_up), centre_of(mask, prior)
+    ends = transform.map_points(np.concatenate([here + _STEP_MM * np.eye(3), here - _STEP_MM * np.eye(3)]))
+    slopes = ((ends[:3] - ends[3:]) / (2 * _STEP_MM)).T
+    left, _, right = np.linalg.svd(slopes)
+    turn = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = turn, there - turn @ here
+    return VisitTransform.from_matrix(matrix, "rigid part around a structure")
+
+
+def centre_of(mask: np.ndarray, volume: Volume) -> np.ndarray:
+    """Centroid of a mask [K, J, I], not empty, in LPS mm, float64 [3]."""
+    ijk = [float(np.mean(found)) for found in np.nonzero(mask)[::-1]]
+    return volume.affine.ijk_to_lps(np.array([ijk]))[0]

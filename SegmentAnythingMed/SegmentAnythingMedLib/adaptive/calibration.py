@@ -1,0 +1,110 @@
+"""How well the method does on the prior itself, where every answer is known: free labels, used before today's image.
+
+Slices of the prior are segmented from a rough copy of their own contour with *other* slices as references, and places
+beside the structure are asked about as if it were there. The first tells how far the model can be trusted with this
+structure and how far apart its own slices look; the second, how unlike everything else looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..propagation.shapes import shifted
+from .arena import Arena
+from .candidates import Asker
+from .references import PriorLooks, neighbour_distance
+
+_ROUGH = 0.08
+"""Displacement of the rough copy, in parts of the structure's in-plane size."""
+_BESIDE = 1.25
+"""Distance of the places beside the structure, in its in-plane extents."""
+_WAYS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+PRESENCE_RANGE = (1.5, 4.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the prior says about one structure.
+
+    Attributes:
+        dice: median Dice of the model on the prior's own slices.
+        unit: median appearance distance of neighbouring slices of the structure; None for a model without tokens.
+        presence: largest distance, in units, with which a slice counts as showing the structure.
+        own: distances of the structure's own slices, in units.
+        beside: distances of what was found beside it, in units; infinite where nothing was.
+        iou: median predicted IoU on the prior's own slices.
+    """
+
+    dice: float
+    unit: float | None
+    presence: float
+    own: tuple[float, ...]
+    beside: tuple[float, ...]
+    iou: float
+
+
+def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
+    """Try the method on the prior.
+
+    Args:
+        arena: both visits; only the prior is asked.
+        looks: the structure on it, at least one slice.
+        presence: threshold to fall back on.
+    """
+    unit = _unit(looks) if _has_tokens(arena) else None
+    # the same machinery as for the follow-up, with the prior in its place
+    asker = Asker(replace(arena, follow_up=arena.prior), looks, unit, arena.rigid)
+    dices, own, ious = [], [], []
+    for turn, index in enumerate(looks.indices):
+        truth = looks.mask[index]
+        hint = shifted(truth, _offset(truth, _WAYS[turn % 4], _ROUGH))
+        without = index if len(looks.indices) > 1 else None
+        answer = asker.ask(index, hint if hint.any() else truth, "", without)
+        dices.append(_dice(answer.mask, truth))
+        own.append(answer.rho)
+        ious.append(answer.predicted_iou)
+    middle = looks.medoid if unit is not None else looks.indices[len(looks.indices) // 2]
+    places = [shifted(looks.mask[middle], _offset(looks.mask[middle], way, _BESIDE)) for way in _WAYS]
+    whole = 0.9 * np.count_nonzero(looks.mask[middle])
+    beside = [asker.ask(middle, place, "").rho for place in places if np.count_nonzero(place) >= whole]
+    own, beside = ([float(r) for r in rhos if r is not None] for rhos in (own, beside))
+    return Calibration(
+        dice=float(np.median(dices)), unit=unit, presence=_threshold(own, beside, presence),
+        own=tuple(own), beside=tuple(beside), iou=float(np.median(ious)),
+    )  # fmt: skip
+
+
+def _has_tokens(arena: Arena) -> bool:
+    return bool(getattr(arena.prior.model, "has_tokens", False))
+
+
+def _unit(looks: PriorLooks) -> float:
+    unit = neighbour_distance([looks.tokens(n) for n in looks.indices])
+    if np.isfinite(unit) and unit > 0:
+        return unit
+    # a single slice: halves of the structure, which differ about as much as neighbouring slices do
+    tokens = looks.tokens(looks.indices[0])
+    return max(neighbour_distance([tokens[::2], tokens[1::2]]) if len(tokens) > 1 else 1.0, 1e-6)
+
+
+def _offset(mask: np.ndarray, way: tuple[int, int], part: float) -> tuple[int, int]:
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    extent = (rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1)
+    return tuple(int(np.floor(w * e * part + 0.5)) for w, e in zip(way, extent, strict=True))
+
+
+def _threshold(own: list[float], beside: list[float], fall_back: float) -> float:
+    """Between the structure's own distances and those of everything else, not far from the usual one."""
+    own = [r for r in own if np.isfinite(r)]
+    others = [r for r in beside if np.isfinite(r)]
+    low = max(float(np.quantile(own, 0.9)) * 1.5, fall_back) if own else fall_back
+    if others:
+        low = min(low, float(np.sqrt(max(np.median(own), 0.5) * min(others)))) if own else low
+    return float(np.clip(low, *PRESENCE_RANGE))
+
+
+def _dice(first: np.ndarray, second: np.ndarray) -> float:
+    total = np.count_nonzero(first) + np.count_nonzero(second)
+    return 2.0 * np.count_nonzero(first & second) / total if total else 1.0

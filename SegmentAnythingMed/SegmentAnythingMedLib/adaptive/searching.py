@@ -1,0 +1,148 @@
+"""One structure on the follow-up, from the stage to the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..progress import Progress
+from ..prompts.projection import project
+from ..prompts.types import SlicePrompts
+from .anchors import Start, choose_start, matched_start, opinions
+from .arena import Arena
+from .calibration import Calibration, calibrate
+from .candidates import Asker
+from .following import Followed, Follower, without_crumbs
+from .localise import Place, find_place
+from .part_matching import PartMatcher
+from .presence import LEAST_PX, PresenceRule
+from .references import BOX_EXTENSION, PriorLooks
+from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
+from .visit_settings import VisitSettings
+
+TRUSTED_DICE = 0.5
+"""Median Dice on the prior's own slices below which the model's answers about a structure are not offered."""
+_LEAST_LEFT = 0.02
+"""Part of the prior's volume below which what was found is nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """How the search for one structure ended; masks are bool [N, H, W] of the arena.
+
+    Attributes:
+        outcome: ``found``, ``possibly resolved`` or ``registration only``.
+        segmented: S.
+        boxed: the model's answer to the warped boxes alone, or None.
+        followed: decisions per slice.
+        calibration, place, start: see their classes; None where the search ended before.
+        words: sentences.
+    """
+
+    outcome: str
+    segmented: np.ndarray
+    boxed: np.ndarray | None = None
+    followed: Followed = field(default_factory=Followed)
+    calibration: Calibration | None = None
+    place: Place | None = None
+    start: Start | None = None
+    words: tuple[str, ...] = ()
+
+
+def search(
+    arena: Arena,
+    settings: VisitSettings,
+    matcher: PartMatcher | None,
+    given: Mapping[int, SlicePrompts],
+    progress: Progress,
+) -> Search:
+    """Look for one structure.
+
+    Args:
+        arena: both visits around it.
+        settings: how to look.
+        matcher: part matching; None for a model without tokens.
+        given: slice of the arena -> prompts of a person.
+        progress: its ``cancel`` ends the work.
+    """
+    looks = PriorLooks(arena, settings.references)
+    nothing = np.zeros_like(arena.warped)
+    if not looks.indices:
+        return Search(REGISTRATION_ONLY, nothing, words=("The structure is too small for the model: see W.",))
+    calibration = calibrate(arena, looks, settings.presence)
+    progress.check()
+    if calibration.dice < TRUSTED_DICE and not given:
+        words = f"The model finds only {calibration.dice:.0%} (Dice) of this structure on the prior itself: see W."
+        return Search(REGISTRATION_ONLY, nothing, calibration=calibration, words=(words,))
+    rule = _rule(arena, looks, calibration, settings)
+    place = find_place(arena, settings.search_mm)
+
+    def ask_for(masks: np.ndarray) -> Asker:
+        return Asker(arena, looks, calibration.unit, masks)
+
+    start = choose_start(arena, ask_for, rule, opinions(arena, place), settings.key_slices)
+    progress.check()
+    if not start.present and matcher is not None:
+        start = _matched(arena, looks, ask_for, rule, start, matcher, settings)
+    known = {"calibration": calibration, "place": place, "start": start}
+    if not start.present and not given:
+        return Search(RESOLVED, nothing, **known, words=("Nothing on the follow-up looks like the structure.",))
+    follower = Follower(ask_for(start.masks), rule, settings, matcher, given, progress)
+    followed = follower.follow(start.masks)
+    segmented = without_crumbs(followed.stack(arena.warped.shape), start.masks)
+    boxed = _boxed(arena, looks) if settings.baseline else None
+    if np.count_nonzero(segmented) < _LEAST_LEFT * np.count_nonzero(arena.rigid):
+        words = ("What is left is smaller than can be told from nothing.",)
+        return Search(RESOLVED, nothing, boxed, followed, **known, words=words)
+    words = ()
+    if start.name != "warped":
+        words = (f"It was found {_words_of(start, arena)} from where the transform has it.",)
+    return Search(FOUND, segmented, boxed, followed, **known, words=words)
+
+
+def _rule(arena: Arena, looks: PriorLooks, calibration: Calibration, settings: VisitSettings) -> PresenceRule:
+    largest = max(np.count_nonzero(arena.rigid[n]) for n in looks.indices)
+    return PresenceRule(
+        presence=calibration.presence,
+        displacement_mm=max(settings.displacement_mm, looks.reach_mm),
+        least_px=max(LEAST_PX, settings.least_area * largest),
+    )
+
+
+def _matched(
+    arena: Arena,
+    looks: PriorLooks,
+    ask_for: Callable[[np.ndarray], Asker],
+    rule: PresenceRule,
+    start: Start,
+    matcher: PartMatcher,
+    settings: VisitSettings,
+) -> Start:
+    """A last opinion, by part matching on the key slices of the best start so far."""
+    asker = ask_for(start.masks)
+    for answer in sorted(start.answers, key=lambda a: abs(a.index - looks.medoid))[:2]:
+        found = matcher.match(asker, answer.index, start.masks[answer.index])
+        if found.empty or (found.rho is not None and found.rho > rule.presence):
+            continue
+        masks = matched_start(arena, looks, found)
+        if masks.any():
+            tried = choose_start(arena, ask_for, rule, {"matched": masks}, settings.key_slices)
+            if 2 * tried.present > len(tried.answers):
+                return tried
+    return start
+
+
+def _boxed(arena: Arena, looks: PriorLooks) -> np.ndarray:
+    """S_box: every warped box on its own, with nothing else."""
+    out = np.zeros_like(arena.warped)
+    for index in np.flatnonzero(arena.warped.any(axis=(1, 2))):
+        prompts = project(arena.warped[index], "box", box_extension=BOX_EXTENSION, min_margin_px=(1.0, 1.0))
+        out[index] = arena.follow_up.predict(int(index), prompts, propagated=True).mask
+    return out
+
+
+def _words_of(start: Start, arena: Arena) -> str:
+    centres = [np.mean(np.nonzero(masks), axis=1) * arena.spacing for masks in (start.masks, arena.warped)]
+    return f"{np.linalg.norm(np.subtract(*centres)):.0f} mm"
