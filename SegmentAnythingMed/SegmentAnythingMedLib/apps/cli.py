@@ -1,4 +1,4 @@
-"""The command line: ``segment-anything-med segment|evaluate|info|models``.
+"""The command line: ``segment-anything-med segment|adapt|evaluate|info|models``.
 
 Exit codes: 0 done (also after one ``^C``, when what was finished is saved); 2 something about the input, one line on
 standard error: ``error: <code>: <sentence>``; 1 our fault; 130 stopped by a second ``^C``, nothing written.
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, InputError, SegmentAnythingMedError
+from .adapt_options import add_adapt, add_model_options
 from .arguments import join_negative_numbers
 from .model_commands import add_models
 from .terminal import say
@@ -36,8 +37,11 @@ def make_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(prog="segment-anything-med", description="Promptable segmentation of medical images.")
     parser.add_argument("--version", action="version", version=f"segment-anything-med {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="segment | evaluate | info | models")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="segment | adapt | evaluate | info | models"
+    )
     _add_segment(commands)
+    add_adapt(commands)
     _add_evaluate(commands)
     _add_info(commands)
     add_models(commands)
@@ -92,10 +96,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", default="auto", metavar="LEVEL,WIDTH|PRESET|auto", help="intensities")
     parser.add_argument("--series", metavar="UID", help="DICOM series, when there are several")
     parser.add_argument("--allow-gaps", action="store_true", help="interpolate missing DICOM slices")
-    parser.add_argument("--model", default="built-in", metavar="NAME|PATH", help="see the command models")
-    parser.add_argument("--family", metavar="NAME", help="of a checkpoint whose tensors do not tell it, e.g. medsam")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where the model runs")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    add_model_options(parser)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:

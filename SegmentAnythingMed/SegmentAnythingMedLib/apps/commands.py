@@ -154,6 +154,13 @@ def _tell(
         print(f"label {entry['label']}: {entry['name']}, {span}")
 
 
+def adapt(options: argparse.Namespace) -> None:
+    """``adapt``: see :mod:`.adapt_command`."""
+    from .adapt_command import run_adapt
+
+    run_adapt(options)
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """``evaluate PRED REF``: see :mod:`.evaluate_command`."""
     from .evaluate_command import run_evaluate

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, DeviceError, PromptError
+from ..errors import Cancelled, DeviceError, PromptError, is_lack_of_memory
 from ..progress import Progress
 from ..prompts.resolve import resolve
 from ..prompts.seeds import ObjectSeeds
@@ -41,7 +41,8 @@ class Remark:
     """Something the user should know.
 
     Attributes:
-        source: ``image``, ``intensity``, ``model``, ``prompts``, ``propagation``, ``output`` or ``job``.
+        source: ``image``, ``intensity``, ``model``, ``prompts``, ``propagation``, ``structures``,
+            ``output`` or ``job``.
         text: one or two sentences.
         object: whom it concerns, or None.
     """
@@ -211,10 +212,8 @@ def _run(
             return propagate_objects(session, seeds, settings, progress, engine=engine)
         progress.start("Segmenting", sum(len(one.seeds) for one in seeds.values()))
         return {name: segment_prompted(session, one, progress) for name, one in seeds.items()}
-    except MemoryError:
-        raise _out_of_memory("The machine") from None
-    except RuntimeError as error:  # torch has a class for the GPU only
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if is_lack_of_memory(error):
             raise _out_of_memory("The GPU" if "CUDA" in str(error) else "The machine") from None
         raise
 
@@ -306,6 +305,7 @@ def _remarks(
     found = [Remark("image", note) for note in session.volume.notes]
     found += [Remark("intensity", note) for note in session.mapping.notes]
     found += [Remark("model", note) for note in getattr(session.model, "notes", ())]
+    found += [Remark("job", note) for note in session.lean.notes]
     if isinstance(settings, MemorySettings) and settings.projection != MemorySettings().projection:
         found.append(PROJECTION_UNUSED)
     for name, result in results.items():

@@ -80,6 +80,7 @@ class LoadedStructures:
         notes: sentences about the file.
         sop_class_uid, sop_instance_uid: of a DICOM file; empty for others.
         approval: approval status of a structure set; never carried over to anything that is written.
+        frame_of_reference_uids, series_uids: what the file was drawn on, as far as it says.
         resampled: True for an image of labels on another grid than the volume's.
     """
 
@@ -89,6 +90,8 @@ class LoadedStructures:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     approval: str = ""
+    frame_of_reference_uids: tuple[str, ...] = ()
+    series_uids: tuple[str, ...] = ()
     resampled: bool = False
 
     @property
@@ -234,8 +237,9 @@ def _from_rtstruct(
         for n, one in zip(chosen, placed, strict=True)
     ]  # fmt: skip
     return LoadedStructures(
-        RTSTRUCT, tuple(structures), given.notes, given.sop_class_uid, given.sop_instance_uid, given.approval
-    )
+        RTSTRUCT, tuple(structures), given.notes, given.sop_class_uid, given.sop_instance_uid, given.approval,
+        given.frame_of_reference_uids, given.series_uids,
+    )  # fmt: skip
 
 
 def _from_seg(path: Path, volume: Volume, names: Iterable[str | int] | None, other_frame: bool) -> LoadedStructures:
@@ -254,7 +258,10 @@ def _from_seg(path: Path, volume: Volume, names: Iterable[str | int] | None, oth
         )
         for n, one in zip(chosen, placed, strict=True)
     ]  # fmt: skip
-    return LoadedStructures(SEG, tuple(structures), (), given.sop_class_uid, given.sop_instance_uid)
+    frame = (given.frame_of_reference_uid,) if given.frame_of_reference_uid else ()
+    return LoadedStructures(
+        SEG, tuple(structures), (), given.sop_class_uid, given.sop_instance_uid, frame_of_reference_uids=frame
+    )
 
 
 def _from_labels(path: Path, volume: Volume, names: Iterable[str | int] | None) -> LoadedStructures:
