@@ -20,6 +20,7 @@ from .geometry import dimensions
 from .panel_actions import Actions
 from .panel_events import Told
 from .panel_input import InputPart
+from .panel_models import ModelPart
 from .panel_prompts import PromptPart
 from .panel_propagation import PropagationPart
 from .panel_result import ResultPart
@@ -51,6 +52,7 @@ class Panel:
         self._entered = self._applying = self._polling = False
         self.actions = Actions(self)
         self.inputs = InputPart(ui, self._segments_changed)
+        self.models = ModelPart(ui, self._models_changed, self._use_model)
         self.tools = PromptTools(self, self._tool_changed, self.say)
         self.prompts = PromptPart(ui, self.actions.take_tool, self.actions.choose_answer)
         self.result = ResultPart(ui)
@@ -111,6 +113,7 @@ class Panel:
         self._timer.disconnect("timeout()", self._tick)
         self.watch.stop()
         self.inputs.close()
+        self.models.close()
         self.controller.unlisten(self.told)
 
     # ---- state ----
@@ -242,6 +245,15 @@ class Panel:
     def _segments_changed(self) -> None:
         self.show(self.parameters)
 
+    def _models_changed(self) -> None:
+        """Checkpoints have come or gone."""
+        self.inputs.refill()
+        self.show(self.parameters)
+
+    def _use_model(self, name: str) -> None:
+        if self.parameters is not None:
+            self.parameters.model = name
+
     def _tool_changed(self, tool: str | None) -> None:
         self.prompts.show_tool(tool)
 
@@ -255,8 +267,9 @@ class Panel:
         self._polling = True
         try:
             self.controller.poll()
+            self.models.poll()
         finally:
             self._polling = False
-        if not self._entered and not self.controller.busy:
+        if not (self._entered or self.controller.busy or self.models.shelf.busy):
             self._timer.stop()
             self.controller.finish()

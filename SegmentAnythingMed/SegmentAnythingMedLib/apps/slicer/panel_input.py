@@ -67,11 +67,20 @@ class InputPart(VTKObservationMixin):
             parameters.segmentID = add_segment(parameters.segmentation)
         return parameters.segmentation, parameters.segmentID
 
+    def refill(self) -> None:
+        """Models were fetched, imported or removed: list them anew."""
+        self._showing = True
+        try:
+            self.ui.modelSelector.clear()
+            for entry in list_models():
+                words = entry.name if entry.available else _("{model} (not downloaded)").format(model=entry.name)
+                self.ui.modelSelector.addItem(words, entry.name)
+            self.ui.modelSelector.addItem(_("From a file"), FROM_FILE)
+        finally:
+            self._showing = False
+
     def _fill(self) -> None:
-        for entry in list_models():
-            words = entry.name if entry.available else _("{model} (not downloaded)").format(model=entry.name)
-            self.ui.modelSelector.addItem(words, entry.name)
-        self.ui.modelSelector.addItem(_("From a file"), FROM_FILE)
+        self.refill()
         for name, words in zip(DEVICES, (_("Automatic"), _("Processor (CPU)"), _("Graphics card (CUDA)")), strict=True):
             self.ui.deviceSelector.addItem(words, name)
 
@@ -152,5 +161,4 @@ def model_note(name: str) -> str:
     note = words.format(description=entry.description, licence=licence)
     if entry.available:
         return note
-    words = _("Not on this computer: get {file} from {source} and put it into {folder}.")
-    return f"{note} {words.format(file=entry.file_name, source=entry.source, folder=entry.path.parent)}"
+    return note + " " + _("It is not on this computer: download or import it in the section Models.")
