@@ -21,6 +21,7 @@ from SegmentAnythingMedLib.apps.slicer.requests import (
     Scan,
 )
 from SegmentAnythingMedLib.apps.slicer.worker import Job, Worker
+from SegmentAnythingMedLib.engine.step_down import FEWER
 from SegmentAnythingMedLib.errors import Cancelled, DeviceError, ModelError, PromptError
 from SegmentAnythingMedLib.files.images import load_volume
 from SegmentAnythingMedLib.prompts.volume_prompts import BoxPrompt, MaskPrompt, PointPrompt, StopMark, VolumePrompts
@@ -199,7 +200,7 @@ class TestPropagate:
         scan, _ = balls()
 
         def fail(count):
-            if count == 5:
+            if count >= 5:
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
         host, one = host_of(model := StubModel(fail)), job()
@@ -209,6 +210,20 @@ class TestPropagate:
         assert sum(len(item.slices) for item in one.told()) == 4
         model.before_decode = lambda count: None
         assert propagate(host, scan, {"a": (FIRST,)}).results["a"].completed, "the host lives on"
+
+
+    def test_what_was_done_where_memory_was_short_is_told(self):
+        scan, _ = balls()
+
+        def fail(count):
+            if count in (2, 9):
+                raise MemoryError
+
+        host = host_of(StubModel(fail))
+        assert FEWER in host.predict(PredictRequest(scan, STUB, (FIRST, PointPrompt((20, 20, 12)))), job()).notes
+        found = propagate(host, scan, {"a": (FIRST,)}).results["a"]
+        assert found.completed
+        assert FEWER in found.notes
 
 
 class TestLife:

@@ -56,3 +56,21 @@ class Cancelled(SegmentAnythingMedError):
 
     def __init__(self, message: str = "The operation was cancelled; what was finished before is kept.") -> None:
         super().__init__("cancelled", message)
+
+
+_LACKS = ("out of memory", "can't allocate memory", "not enough memory")
+_LOST = ("device-side assert", "unspecified launch failure", "gpu is lost", "illegal memory access", "ecc error")
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """True for an error that says that memory is short: PyTorch has a class of its own for GPUs only."""
+    if isinstance(error, SegmentAnythingMedError):
+        return error.code == "device.memory"
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in _LACKS))
+
+
+def is_lost_device(error: BaseException) -> bool:
+    """True for an error that says that a GPU, and what lies in its memory, cannot be used any more."""
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and "cuda" in text and any(word in text for word in _LOST)

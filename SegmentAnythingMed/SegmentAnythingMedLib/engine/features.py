@@ -159,6 +159,12 @@ class FeatureCache:
             self.store.put(key, stored)
         return stored
 
+    def shrink(self) -> None:
+        """Keep a quarter of what was allowed in memory from now on; the least recently used features go."""
+        with self._lock:
+            self._wanted = self.ram_bytes // 4
+            self._drop()
+
     def clear(self, *, disk: bool = False) -> None:
         """Forget everything in memory and beyond its bound, and the files in the folder too if ``disk``."""
         with self._lock:
@@ -179,6 +185,9 @@ class FeatureCache:
             return
         self._kept[key] = features
         self._nbytes += features.nbytes
+        self._drop()
+
+    def _drop(self) -> None:
         while self._nbytes > self.ram_bytes:
             oldest, dropped = self._kept.popitem(last=False)
             self._nbytes -= dropped.nbytes

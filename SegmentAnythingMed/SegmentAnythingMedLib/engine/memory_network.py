@@ -71,7 +71,7 @@ class MemoryNetwork:
     def __init__(
         self, network: Any, device: str, dtype: torch.dtype | None, count: int, name: str, *, fast: bool = True
     ) -> None:
-        self.network, self._device, self._dtype, self._count, self._name = network, device, dtype, count, name
+        self.network, self.device, self._dtype, self._count, self._name = network, device, dtype, count, name
         self._positions: dict[tuple, torch.Tensor] = {}
         attention = network.memory_attention
         attention.__dict__.pop("forward", None)
@@ -104,14 +104,14 @@ class MemoryNetwork:
         network, inputs = self.network, None
         if len(points):
             inputs = {
-                "point_coords": torch.as_tensor(points, dtype=torch.float32, device=self._device)[None],
-                "point_labels": torch.as_tensor(labels, dtype=torch.int32, device=self._device)[None],
+                "point_coords": torch.as_tensor(points, dtype=torch.float32, device=self.device)[None],
+                "point_labels": torch.as_tensor(labels, dtype=torch.int32, device=self.device)[None],
             }
         alone = reading is None or not reading.conditioning
         pixels = self._mixed(current, index, reading, backward, alone)
         prior = None
         if mask is not None:
-            prior = torch.as_tensor(np.asarray(mask, dtype=np.float32), device=self._device)[None, None]
+            prior = torch.as_tensor(np.asarray(mask, dtype=np.float32), device=self.device)[None, None]
             prior = prior.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         return self._heads(current, pixels, inputs, prior, network._use_multimask(alone, inputs))
 
@@ -124,7 +124,7 @@ class MemoryNetwork:
             mask: bool [H, W] of the slice.
         """
         side = self.network.image_size
-        given = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32)).to(self._device)[None, None]
+        given = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32)).to(self.device)[None, None]
         if tuple(given.shape[-2:]) != (side, side):
             given = F.interpolate(given, size=(side, side), mode="bilinear", antialias=True)
             given = (given >= 0.5).float()
@@ -199,12 +199,13 @@ class MemoryNetwork:
         }
 
     def _entry(self, memory: SliceMemory, top: torch.Tensor) -> dict[str, Any]:
+        pointer = memory.pointer.to(self.device)  # what was remembered before a move lies elsewhere
         if memory.map is None:
-            return {"obj_ptr": memory.pointer}
+            return {"obj_ptr": pointer}
         # float32, since without pointers bfloat16 maps would meet float32 weights
-        features = memory.map.to(self._device, torch.float32)
+        features = memory.map.to(self.device, torch.float32)
         position = self._position("memory", self.network.memory_encoder.position_encoding, features)
-        return {"maskmem_features": features, "maskmem_pos_enc": [position], "obj_ptr": memory.pointer}
+        return {"maskmem_features": features, "maskmem_pos_enc": [position], "obj_ptr": pointer}
 
     def _position(self, kind: str, module: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
         """Position codes depend on the size of a map only, so they are computed once."""
@@ -240,7 +241,7 @@ class MemoryNetwork:
 
     def _finite(self, run: Any, part: str) -> tuple[torch.Tensor, ...]:
         for dtype in dict.fromkeys((self._dtype, None)):
-            with autocast(self._device, dtype):
+            with autocast(self.device, dtype):
                 found = run()
             if all(bool(torch.isfinite(array).all()) for array in found):
                 return found

@@ -39,9 +39,17 @@ class MemoryTracker:
         model: Sam2Model = session.model
         self._session, self._model = session, model
         self._preparation = PREPARATIONS[model.preprocessing]
-        self._network = MemoryNetwork(
-            model.network, model.device, model.dtype, session.count, model.info.name, fast=model.fast
-        )
+        self._memory_network: MemoryNetwork | None = None
+
+    @property
+    def _network(self) -> MemoryNetwork:
+        """Made anew when the model has moved to another device."""
+        model, made = self._model, self._memory_network
+        if made is None or made.device != model.device:
+            made = self._memory_network = MemoryNetwork(
+                model.network, model.device, model.dtype, self._session.count, model.info.name, fast=model.fast
+            )
+        return made
 
     def prompted(
         self,
@@ -64,6 +72,17 @@ class MemoryTracker:
             raise PromptError(
                 "prompt.only_negative", "Expected at least one positive prompt; got negative points only."
             )
+        return self._session.lean.run(lambda: self._prompted(index, prompts, verbatim, bank, base, backward))
+
+    def _prompted(
+        self,
+        index: int,
+        prompts: SlicePrompts,
+        verbatim: bool,
+        bank: MemoryBank | None,
+        base: np.ndarray | None,
+        backward: bool,
+    ) -> TrackedSlice:
         session = self._session
         shown = session.orientation.show_prompts(prompts, session.shape)
         current, frame = self._current(index)
@@ -82,6 +101,9 @@ class MemoryTracker:
 
     def tracked(self, index: int, bank: MemoryBank, *, backward: bool = False) -> TrackedSlice:
         """Segment a slice from memory; see the protocol."""
+        return self._session.lean.run(lambda: self._tracked(index, bank, backward))
+
+    def _tracked(self, index: int, bank: MemoryBank, backward: bool) -> TrackedSlice:
         current, _ = self._current(index)
         begun = time.perf_counter()
         answer = self._network.tracked(current, index, bank.read(index, backward), backward)

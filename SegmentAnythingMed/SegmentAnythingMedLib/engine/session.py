@@ -30,6 +30,7 @@ from .orientation import Orientation
 from .point_search import agreement, find_object
 from .regions import choose_region, extent_of, still_fits
 from .results import Counters, SessionResult, ordered
+from .step_down import StepDown
 from .tracking import Tracker
 
 
@@ -52,6 +53,7 @@ class Session:
         orientation: how slices are turned before the model sees them; prompts and masks stay in stored pixels.
         key: of this session: an edited propagation reuses its own earlier results only.
         counters: number and time of encodes and decodes.
+        lean: what is done where memory is short, and its ``notes``.
 
     Raises:
         InputError: ``option.axis``, ``option.window``.
@@ -78,6 +80,7 @@ class Session:
         self.cache = FeatureCache() if cache is None else cache
         self.reuse_regions = reuse_regions
         self.counters = Counters()
+        self.lean = StepDown(self)
         self._shown: dict[int, dict[Region | None, str]] = {}  # slice -> region -> content hash of its pixels
         self._lock = threading.RLock()
         self._closed = False
@@ -144,7 +147,7 @@ class Session:
                 return found
             patch = self.mapping.apply(frame.crop(image))
             prepared = time.perf_counter()
-            features = self.model.encode([patch], [frame])[0]
+            features = self.lean.run(lambda: self.model.encode([patch], [frame])[0])
             self.counters.encodes += 1
             self.counters.encode_s += time.perf_counter() - prepared
             self.counters.prepare_s += prepared - begun
@@ -294,7 +297,9 @@ class Session:
     ) -> list[SessionResult]:
         features = self.features(index, region)
         begun = time.perf_counter()
-        prediction = self.model.decode(features, prompts, mask_input=mask_input, multimask_output=several)
+        prediction = self.lean.run(
+            lambda: self.model.decode(features, prompts, mask_input=mask_input, multimask_output=several)
+        )
         self.counters.decodes += 1
         self.counters.decode_s += time.perf_counter() - begun
         return ordered(prediction, region)

@@ -66,3 +66,13 @@ def machine_memory() -> int | None:
         return int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that a program could still get without swapping, or None where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+        return None if found is None else int(found.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None

@@ -139,7 +139,10 @@ class EmbeddedModel(PromptableModel):
             raise PromptError(
                 "prompt.references", f"The weights of {self.info.name} do not use references; leave them."
             )
-        return joined(list(prompts.references)) if prompts.references else None
+        if not prompts.references:
+            return None
+        # the model may have moved since they were made
+        return {name: part.to(self.device) for name, part in joined(list(prompts.references)).items()}
 
     def _hints(
         self, prompts: SlicePrompts, frame: Frame, corners: torch.Tensor, mask_input: np.ndarray | None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..errors import DeviceError, ModelError
-from .device import autocast
+from .device import autocast, autocast_dtype
 
 _CUDA_BATCH = 4
 
@@ -78,9 +78,20 @@ def _run_or_split(
         pass  # go on outside: the exception keeps what filled the memory alive
     torch.cuda.empty_cache()
     if len(inputs) == 1:
-        raise DeviceError("device.memory", _memory_text(device, name))
+        half = autocast_dtype(device) if dtype is None and device != "cpu" else None
+        if half is None:
+            raise DeviceError("device.memory", _memory_text(device, name))
+        return _run_in_half(run, inputs, device, half, name)
     parts = [_run_or_split(run, one, device, dtype, name) for one in inputs.split(1)]
     return tuple(torch.cat(features) for features in zip(*parts, strict=True))
+
+
+def _run_in_half(run: Run, inputs: torch.Tensor, device: str, half: torch.dtype, name: str) -> tuple[torch.Tensor, ...]:
+    """One image in half precision because float32 does not fit."""
+    features = _run_or_split(run, inputs, device, half, name)
+    if not _finite(features):
+        raise DeviceError("device.memory", _memory_text(device, name))
+    return features
 
 
 def _memory_text(device: str, name: str) -> str:

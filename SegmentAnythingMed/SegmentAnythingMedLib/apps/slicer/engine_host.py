@@ -92,7 +92,8 @@ class EngineHost:
                 progress.check()
             return PredictResult(
                 axis=session.stack.axis, shape=session.shape, masks=done.masks, records=done.records, marks=marks,
-                stops=seeds.stops, notes=done.notes, facts=self._facts(session), completed=done.completed,
+                stops=seeds.stops, notes=(*done.notes, *session.lean.notes), facts=self._facts(session),
+                completed=done.completed,
             )  # fmt: skip
 
     def candidates(self, request: CandidatesRequest, job: Job) -> CandidatesResult:
@@ -138,6 +139,8 @@ class EngineHost:
             )  # fmt: skip
             for name, result in results.items():
                 self._keep((session.key, name), result)
+            lean = tuple(session.lean.notes)
+            results = {name: replace(one, notes=(*one.notes, *lean)) for name, one in results.items()}
             return PropagateResult(
                 axis=session.stack.axis, shape=session.shape, results=results, seeds=seeds, errors=errors,
                 scopes={name: one.limits or (0, session.count - 1) for name, one in settings.items()},

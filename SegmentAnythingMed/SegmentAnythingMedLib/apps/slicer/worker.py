@@ -14,12 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import Cancelled, DeviceError, SegmentAnythingMedError
+from ...errors import Cancelled, DeviceError, SegmentAnythingMedError, is_lack_of_memory
 from ...progress import Progress
 from .garbage import GUARD
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, REPLACED = "queued", "running", "done", "failed", "cancelled", "replaced"
-OUT_OF_MEMORY = "out of memory"
 END_S = 1.5
 """Seconds to wait for the thread when the application, or the tool that owns it, goes; it is a daemon."""
 _NUMBERS = itertools.count(1)
