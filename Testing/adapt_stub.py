@@ -41,11 +41,14 @@ def stub_adapt(prior: PriorVisit, follow_up: Volume, model=None, **given) -> Ada
         outcome = FOUND if len(names) < 3 or n < len(names) - 2 else (RESOLVED, NOT_IN_IMAGE)[n - len(names) + 2]
         results[name] = result_of(name, mask, prior.volume, warped, outcome, stack)
     transform = given.get("transform", "auto")
+    registered = RegistrationReport("rigid", 0.1, 0.2, 0.3, words=("The visits fit.",))
+    if isinstance(transform, VisitTransform):
+        registered = None
     return Adaptation(
         structures=results,
         axis=stack.axis,
-        transform=transform if isinstance(transform, VisitTransform) else VisitTransform.translation((0.0, 0.0, 0.0)),
-        registration=RegistrationReport("rigid", 0.1, 0.2, 0.3, words=("The visits fit.",)),
+        transform=transform if registered is None else VisitTransform.translation((1e-6, 0.0, 0.0), "registration"),
+        registration=registered,
         findings=(PreflightFinding("visits.same_study", "stop", "Both visits are of one study.", "", True),),
         settings=settings,
         method=given.get("method", "p2sam"),

@@ -77,19 +77,36 @@ def report_of(path: str) -> dict:
 def test_files_to_files(folder, capsys):
     code, out, err = run(capsys, *FILES, "--output", "new", "--figure", "f.png")
     assert code == 0, err
-    assert sorted(os.listdir("new")) == ["report.json", "structures.nii.gz"]
+    assert sorted(os.listdir("new")) == ["report.json", "structures.nii.gz", "transform.tfm"]
     assert Path("f.png").read_bytes().startswith(b"\x89PNG")
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines] == ["mask", "report", "figure", "accepted", "visits", "green", "green"]
+    assert [line.split()[0] for line in lines] == [
+        "mask", "report", "figure", "transform", "accepted", "visits", "green", "green",
+    ]  # fmt: skip
     assert "label 1: found" in lines[-2]
     report = report_of("new/report.json")
-    assert report["outputs"] == {"mask": "structures.nii.gz", "report": "report.json", "figure": "f.png"}
+    assert report["outputs"] == {
+        "mask": "structures.nii.gz",
+        "report": "report.json",
+        "figure": "f.png",
+        "transform": "transform.tfm",
+    }
     assert set(report["seconds"]) == {"read", "model", "segment", "total"}
     labels = load_volume("new/structures.nii.gz")
     assert labels.same_grid(load_volume("today.nii.gz"))
     for one in report["structures"]:
         assert np.count_nonzero(labels.voxels == one["label"]) == one["voxels"] > 0
     assert str(folder) not in json.dumps(report)
+
+
+def test_a_transform_that_was_found_can_be_used_again(folder, capsys):
+    assert run(capsys, *FILES, "--output", "one")[0] == 0
+    code, _, err = run(capsys, *FILES, "--output", "two", "--transform", "one/transform.tfm")
+    assert code == 0, err
+    assert sorted(os.listdir("two")) == ["report.json", "structures.nii.gz"]
+    first, second = report_of("one/report.json"), report_of("two/report.json")
+    assert first["transform"]["sha256"] == second["transform"]["sha256"]
+    assert second["registration"] is None
 
 
 def test_dicom_to_dicom(folder, capsys):
@@ -99,7 +116,7 @@ def test_dicom_to_dicom(folder, capsys):
     report = report_of("out/report.json")
     assert json.loads(out) == report
     assert sorted(os.listdir("out")) == [
-        "report.json", "structures.nii.gz", "structures.rtstruct.dcm", "structures.seg.dcm",
+        "report.json", "structures.nii.gz", "structures.rtstruct.dcm", "structures.seg.dcm", "transform.tfm",
     ]  # fmt: skip
     today = load_volume("ct2")
     labels = load_volume("out/structures.nii.gz").voxels
@@ -228,7 +245,7 @@ def test_what_has_no_draft_gets_no_dicom_file(folder, capsys, monkeypatch):
     monkeypatch.setattr(adapt_command, "adapt", nothing)
     code, _, err = run(capsys, *DICOM, "--output", "out", "--write", "nifti,rtstruct,seg")
     assert code == 0, err
-    assert sorted(os.listdir("out")) == ["report.json", "structures.nii.gz"]
+    assert sorted(os.listdir("out")) == ["report.json", "structures.nii.gz", "transform.tfm"]
     assert not load_volume("out/structures.nii.gz").voxels.any()
     assert "no DICOM file was written" in err
 

@@ -83,7 +83,7 @@ def _run(
 
     progress.start("Writing the results")
     done = Finished(result, visits.prior, visits.loaded, visits.follow_up, make_report, draw)
-    return write_results(done, request.outputs)
+    return write_results(done, request.outputs, request.folder)
 
 
 def _short(visits: Visits) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import SimpleITK as sitk
 
 from ..adaptive.visit_results import Adaptation, PriorVisit
 from ..errors import InputError
@@ -51,7 +53,7 @@ class Finished:
     written: dict[str, Written] = field(default_factory=dict)
 
 
-def write_results(done: Finished, outputs: Outputs) -> tuple[dict[str, Any], Outputs]:
+def write_results(done: Finished, outputs: Outputs, folder: Path) -> tuple[dict[str, Any], Outputs]:
     """Write everything that there is something to write of.
 
     Without any draft (all structures resolved or outside) there is no DICOM file: nothing is invented. The report says
@@ -66,14 +68,17 @@ def write_results(done: Finished, outputs: Outputs) -> tuple[dict[str, Any], Out
     drafts = drafts_of(done.result, done.prior, done.loaded)
     masks = {name: one.mask for name, one in done.result.structures.items()}
     labels, remarks = label_map(masks, done.follow_up.shape)
+    outputs = replace(outputs, transform=_transform_path(done.result, folder))
     if not drafts:
-        outputs = Outputs(outputs.mask, outputs.report, outputs.figure)
+        outputs = replace(outputs, rtstruct=None, seg=None)
         remarks += (Remark("output", "No structure has a draft, so that no DICOM file was written."),)
     files: list[tuple[Path, Writer]] = []
     if outputs.mask is not None:
         files.append((outputs.mask, lambda path: save_mask(labels, done.follow_up, path)))
     if outputs.figure is not None:
         files.append((outputs.figure, done.draw))
+    if outputs.transform is not None:
+        files.append((outputs.transform, lambda path: _write_transform(done.result, path)))
     origin = origin_of(done.result, done.loaded)
     for kind in DICOM_KINDS:
         if (path := getattr(outputs, kind)) is not None:
@@ -109,6 +114,20 @@ def result_folder(folder: Path) -> Iterator[None]:
         if made:
             with suppress(OSError):  # not empty: the job is done
                 folder.rmdir()
+
+
+def _transform_path(result: Adaptation, folder: Path) -> Path | None:
+    """A transform that was found here is kept, to be looked at and used again (``--transform``)."""
+    if result.registration is None or result.transform.kind == "identity":
+        return None
+    return folder / ("transform.tfm" if result.transform.is_linear else "transform.h5")
+
+
+def _write_transform(result: Adaptation, path: Path) -> None:
+    try:
+        sitk.WriteTransform(result.transform.itk, str(path))
+    except RuntimeError as error:  # what SimpleITK raises for everything
+        raise OSError(0, "the transform cannot be stored") from error
 
 
 def _write_dicom(done: Finished, kind: str, drafts: Sequence[Draft], origin: Origin, path: Path) -> None:

@@ -30,6 +30,7 @@ class Outputs:
         figure: ``.png`` file or None.
         rtstruct: ``.dcm`` file or None.
         seg: ``.dcm`` file or None.
+        transform: ``.tfm`` or ``.h5`` file or None.
     """
 
     mask: Path | None
@@ -37,6 +38,7 @@ class Outputs:
     figure: Path | None = None
     rtstruct: Path | None = None
     seg: Path | None = None
+    transform: Path | None = None
 
     @property
     def named(self) -> dict[str, Path]:
