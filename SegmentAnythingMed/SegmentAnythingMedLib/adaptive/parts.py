@@ -15,16 +15,18 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(length, 1e-12)
 
 
-def part_prototypes(tokens: np.ndarray, parts: int, restarts: int = 10) -> np.ndarray | None:
+def part_prototypes(tokens: np.ndarray, parts: int, restarts: int = 10, algorithm: str = "elkan") -> np.ndarray | None:
     """Mean tokens of the parts of an object, of length 1.
 
     k-means runs on the raw tokens (not normalised), with the settings of the scikit-learn release that P2SAM's code
     pins: k-means++ from seed 0, 10 restarts (newer releases make one), 300 iterations, tolerance 1e-4, Elkan's form.
+    Lloyd's form gives the same up to rounding and takes a tenth of the time for few tokens.
 
     Args:
         tokens: float32 [N, C], raw.
         parts: how many, at least 1.
         restarts: of k-means.
+        algorithm: ``elkan`` or ``lloyd``.
 
     Returns:
         float32 [parts, C]; fewer rows when several tokens are equal; None when there are fewer tokens than parts.
@@ -39,7 +41,7 @@ def part_prototypes(tokens: np.ndarray, parts: int, restarts: int = 10) -> np.nd
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct tokens than parts: the empty parts are left out below
         fitted = k_means_class()(
-            parts, init="k-means++", n_init=restarts, max_iter=300, tol=1e-4, random_state=0, algorithm="elkan"
+            parts, init="k-means++", n_init=restarts, max_iter=300, tol=1e-4, random_state=0, algorithm=algorithm
         ).fit(np.ascontiguousarray(tokens, dtype=np.float32))
     members = [tokens[fitted.labels_ == part] for part in range(parts)]
     return unit(np.stack([part.mean(axis=0) for part in members if len(part)]))

@@ -36,7 +36,7 @@ class ReferencePool:
         self.background = tokens.background if most is None else spread_out(tokens.background, most)
         self.embedding = self.foreground.mean(axis=0) if len(self.foreground) else None
         self.shown = () if settings.published else _shown(self.references)
-        self._restarts = settings.k_means_restarts
+        self._k_means = settings.k_means_restarts, "elkan" if settings.published else "lloyd"
         self._prototypes: dict[tuple[bool, int], np.ndarray | None] = {}
 
     def prototypes(self, count: int, *, background: bool = False) -> np.ndarray | None:
@@ -44,7 +44,7 @@ class ReferencePool:
         key = (background, count)
         if key not in self._prototypes:
             tokens = self.background if background else self.foreground
-            self._prototypes[key] = part_prototypes(tokens, count, self._restarts)
+            self._prototypes[key] = part_prototypes(tokens, count, *self._k_means)
         return self._prototypes[key]
 
     def same(self, references: Sequence[Reference]) -> bool:

@@ -96,18 +96,22 @@ def background_cells(
 
 def covered(mask: np.ndarray, frame: Frame, shape: tuple[int, int]) -> np.ndarray:
     """Part of each cell of the token grid that a mask covers, float64 [h, w], 0..1; exact, whatever the scale."""
-    region = frame.region
-    rows = _overlap(shape[0], frame.size / shape[0] / frame.scale[1], region.row0, frame.slice_shape[0])
-    cols = _overlap(shape[1], frame.size / shape[1] / frame.scale[0], region.col0, frame.slice_shape[1])
-    rows[:, region.row1 :] = 0  # below the region and right of it lies padding, not the slice
-    cols[:, region.col1 :] = 0
-    return np.clip(rows @ np.asarray(mask, dtype=np.float64) @ cols.T, 0.0, 1.0)
+    region, (height, width) = frame.region, frame.slice_shape
+    # below the region and right of it lies padding, not the slice
+    touched_rows = np.flatnonzero(mask[: max(min(region.row1, height), 0)].any(axis=1))
+    touched_cols = np.flatnonzero(mask[:, : max(min(region.col1, width), 0)].any(axis=0))
+    if not len(touched_rows) or not len(touched_cols):
+        return np.zeros(shape)
+    down, across = (slice(one[0], one[-1] + 1) for one in (touched_rows, touched_cols))
+    rows = _overlap(shape[0], frame.size / shape[0] / frame.scale[1], region.row0, down)
+    cols = _overlap(shape[1], frame.size / shape[1] / frame.scale[0], region.col0, across)
+    return np.clip(rows @ mask[down, across].astype(np.float64) @ cols.T, 0.0, 1.0)
 
 
-def _overlap(cells: int, cell: float, start: int, pixels: int) -> np.ndarray:
-    """Length that cell n and pixel m share, over the cell's length: [cells, pixels]."""
+def _overlap(cells: int, cell: float, start: int, pixels: slice) -> np.ndarray:
+    """Length that cell n and a pixel share, over the cell's length: [cells, pixels]."""
     low = start + cell * np.arange(cells)[:, None]
-    edge = np.arange(pixels)[None, :]
+    edge = np.arange(pixels.start, pixels.stop)[None, :]
     return np.clip(np.minimum(low + cell, edge + 1) - np.maximum(low, edge), 0, None) / cell
 
 
