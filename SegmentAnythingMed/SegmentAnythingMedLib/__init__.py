@@ -28,6 +28,7 @@ from .errors import Cancelled, DeviceError, DownloadError, InputError, ModelErro
 from .progress import Progress
 
 if TYPE_CHECKING:
+    from .adaptive.visits import PriorVisit, adapt
     from .engine.session import Session
     from .files.dicom_seg import read_seg
     from .files.dicom_seg_write import write_seg
@@ -53,10 +54,12 @@ _HOMES = {
     "Draft": "files.drafts",
     "MemorySettings": "propagation.memory_settings",
     "Origin": "files.drafts",
+    "PriorVisit": "adaptive.visits",
     "PropagationSettings": "propagation.settings",
     "Session": "engine.session",
     "SlicePrompts": "prompts.types",
     "Volume": "space.volume",
+    "adapt": "adaptive.visits",
     "download_model": "models.downloads",
     "import_model": "models.stored",
     "list_models": "models.catalog",
@@ -85,6 +88,7 @@ __all__ = [
     "MemorySettings",
     "ModelError",
     "Origin",
+    "PriorVisit",
     "Progress",
     "PromptError",
     "PropagationSettings",
@@ -93,6 +97,7 @@ __all__ = [
     "SlicePrompts",
     "Volume",
     "__version__",
+    "adapt",
     "download_model",
     "import_model",
     "list_models",
