@@ -13,6 +13,7 @@ import numpy as np
 
 from ..engine.session import Session
 from ..models.interface import PromptableModel
+from ..prompts.types import SlicePrompts
 from ..space.intensity import IntensityMapping
 from ..space.planes import AXES
 from ..space.volume import Volume
@@ -67,10 +68,35 @@ class Arena:
         """The arena's part of an array [K, J, I] as slices [N, H, W], a view."""
         return np.moveaxis(masks[self.window], AXES.index(self.axis), 0)
 
+    @property
+    def corner(self) -> tuple[int, int]:
+        """(row, column) of the follow-up's whole slices that pixel (0, 0) of the arena's is."""
+        rows, cols = (part.start for n, part in enumerate(self.window) if n != AXES.index(self.axis))
+        return rows, cols
+
+    def cut_prompts(self, prompts: SlicePrompts) -> SlicePrompts:
+        """Prompts in pixels of the follow-up's whole slice -> in pixels of the arena's."""
+        (row, col), (rows, cols) = self.corner, self.follow_up.shape
+        mask = None if prompts.mask is None else prompts.mask[row : row + rows, col : col + cols]
+        return _moved(prompts, -col, -row, mask)
+
+    def whole_prompts(self, prompts: SlicePrompts, shape: tuple[int, int, int]) -> SlicePrompts:
+        """Prompts in pixels of the arena's slice -> of the follow-up's whole slice, for a volume of [K, J, I]."""
+        (row, col), mask = self.corner, None
+        if prompts.mask is not None:
+            mask = np.zeros([n for a, n in enumerate(shape) if a != AXES.index(self.axis)], dtype=bool)
+            mask[row : row + prompts.mask.shape[0], col : col + prompts.mask.shape[1]] = prompts.mask
+        return _moved(prompts, col, row, mask)
+
     def close(self) -> None:
         """Forget the features of both visits."""
         self.follow_up.close()
         self.prior.close()
+
+
+def _moved(prompts: SlicePrompts, x: float, y: float, mask: np.ndarray | None) -> SlicePrompts:
+    box = None if prompts.box is None else tuple(float(v) for v in np.add(prompts.box, (x, y, x, y)))
+    return replace(prompts, points=np.add(prompts.points, (x, y)), box=box, mask=mask, references=())
 
 
 def open_arena(

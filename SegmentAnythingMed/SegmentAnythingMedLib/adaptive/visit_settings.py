@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import InputError
 
-POLICIES = ("segmented", "warped", "segmented-in-warp")
-"""Which mask is offered as the draft of a structure: S; W; S, but never far from W."""
+POLICIES = ("segmented", "warped")
+"""Which mask is offered as the draft of a structure: S or W."""
 
 _NUMBERS: dict[str, tuple[float, float]] = {
     "search_mm": (1.0, 200.0),
@@ -18,7 +18,7 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "presence": (0.1, 100.0),
     "displacement_mm": (0.0, 500.0),
     "least_area": (0.0, 1.0),
-    "smoothing_mm": (0.0, 20.0),
+    "trust": (0.0, 10.0),
 }
 _WHOLE: dict[str, tuple[int, int]] = {"references": (1, 32), "patience": (0, 20), "key_slices": (1, 15)}
 
@@ -39,7 +39,7 @@ class VisitSettings:
         key_slices: slices on which the anchor is looked for.
         patience: absent slices in a row after which a structure has ended.
         least_area: masks below this part of the largest one are an end.
-        smoothing_mm: standard deviation of the smoothing of S across slices; 0 is off.
+        trust: how much the warped contour counts in S where the visits look alike, relative to the model; 0 is nothing.
         propagate: also walk from the anchor slice outward, as a candidate beside the others.
         baseline: also make a mask from the warped box alone, as a second opinion.
         policy: draft per structure, one of :data:`POLICIES`; ``""`` names the default of all others.
@@ -58,7 +58,7 @@ class VisitSettings:
     key_slices: int = 5
     patience: int = 2
     least_area: float = 0.02
-    smoothing_mm: float = 0.0
+    trust: float = 1.0
     propagate: bool = True
     baseline: bool = True
     policy: Mapping[str, str] = field(default_factory=dict)

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
+import numpy as np
+
+from ..errors import Cancelled, InputError
 from ..models.interface import PromptableModel
 from ..progress import Progress
 from ..prompts.types import SlicePrompts
+from ..space.intensity import estimate_mapping
+from ..space.planes import choose_axis
 from ..space.volume import Volume
+from . import visit_results as words_of
+from .drafting import VisitPair
+from .finishing import finished
+from .methods import METHOD_NAMES
+from .p2sam_settings import PROTOCOLS
+from .preflight import VisitFacts
+from .registration import Registrar, RegistrationReport, SimpleITKRegistrar
+from .structures import Draft, make_exclusive, without_search
+from .transforms import VisitTransform
 from .visit_results import Adaptation, PriorVisit, SliceDecision, StructureChanges, StructureResult
 from .visit_settings import VisitSettings
-
-if TYPE_CHECKING:
-    from .preflight import VisitFacts
-    from .transforms import VisitTransform
+from .warping import WarpedMask, warp_mask
 
 __all__ = ["Adaptation", "PriorVisit", "SliceDecision", "StructureChanges", "StructureResult", "adapt"]
+
+REGISTRATION = "registration"
+METHODS = (REGISTRATION, *METHOD_NAMES)
+MOST_OUTSIDE = 0.9
+"""Share of a warped structure outside the follow-up from which it counts as not in the image."""
 
 
 def adapt(
@@ -33,6 +50,7 @@ def adapt(
     allow: Collection[str] = (),
     facts: VisitFacts | None = None,
     prompts: Mapping[str, Mapping[int, SlicePrompts]] | None = None,
+    registrar: Registrar | None = None,
 ) -> Adaptation:
     """Draft contours of a follow-up visit from those of the prior visit.
 
@@ -43,18 +61,124 @@ def adapt(
         structures: names of those wanted; all when None.
         transform: ``auto`` registers, ``none`` compares equal places in the patient, or a transform that maps points
             of the follow-up to points of the prior.
-        method: ``p2sam``; ``registration`` offers the warped masks only; or a one-shot baseline, slice by slice.
-        protocol: ``default``, or ``published`` for the published slice pairing (for comparisons).
+        method: ``p2sam`` (part matching and the model together); ``registration`` offers the warped masks only; any
+            other one-shot method is run slice by slice, for comparison.
+        protocol: ``default``, or ``published``: P2SAM with the published slice pairing, for comparison.
         settings: defaults when None.
         progress: told of every step; its ``cancel`` ends the work and keeps the structures that are finished.
         allow: codes of preflight findings that are accepted (``visits.patient``...); recorded in the findings.
         facts: what the headers say of the follow-up, or None.
         prompts: structure -> slice -> prompts of a person, in place of the chosen ones on those slices.
+        registrar: for ``auto``; SimpleITK's when None.
 
     Returns:
         One result per structure; nothing of the prior's is changed.
 
     Raises:
-        InputError: ``visits.structures`` for unknown names; ``visits.*`` of the preflight; ``option.*``.
+        InputError: ``visits.structures`` for unknown names; ``visits.*`` of the preflight and the registration;
+            ``option.method``, ``option.protocol``, ``option.transform``, ``option.axis``, ``option.window``.
+        Cancelled: when it is cancelled before any structure was begun.
     """
-    raise NotImplementedError
+    settings, progress = settings or VisitSettings(), progress or Progress()
+    names = _wanted(prior, structures, prompts or {})
+    _check(method, protocol, transform)
+    clock, masks = _Clock(), {name: prior.masks[name] for name in names}
+    found, report = _transform(transform, prior.volume, follow_up, masks, progress, registrar)
+    clock.lap("registration")
+    pair = VisitPair(
+        prior, follow_up, model, found,
+        tuple(estimate_mapping(volume, settings.window) for volume in (prior.volume, follow_up)),
+        choose_axis(follow_up) if settings.axis == "auto" else settings.axis, method, protocol, settings, {},
+    )  # fmt: skip
+    warped = {name: warp_mask(mask, prior.volume, follow_up, found) for name, mask in masks.items()}
+    drafts, completed = _drafts(pair, warped, prompts or {}, progress)
+    clock.lap("structures")
+    make_exclusive(drafts, masks)
+    results = {name: finished(draft, pair, warped[name], report) for name, draft in drafts.items()}
+    clock.lap("agreement")
+    return Adaptation(
+        results, pair.axis, found, report, (), settings, method, protocol, asdict(model.info),
+        _remarks(completed, len(names) - len(drafts), report), clock.seconds, pair.counts, completed,
+    )  # fmt: skip
+
+
+class _Clock:
+    """Wall time by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        """What was done since the last lap was this step."""
+        now = time.perf_counter()
+        self.seconds[step], self._last = now - self._last, now
+
+
+def _wanted(
+    prior: PriorVisit, structures: Sequence[str] | None, prompts: Mapping[str, Mapping[int, SlicePrompts]]
+) -> list[str]:
+    names = list(prior.masks) if structures is None else list(dict.fromkeys(structures))
+    unknown = [name for name in (*names, *prompts) if name not in prior.masks]
+    if unknown or not names:
+        raise InputError(
+            "visits.structures",
+            f"Expected structures of the prior visit ({', '.join(prior.masks)}); got {', '.join(unknown) or 'none'}.",
+        )
+    return names
+
+
+def _check(method: str, protocol: str, transform: str | VisitTransform) -> None:
+    if method not in METHODS:
+        raise InputError("option.method", f"Expected one of the methods {', '.join(METHODS)}; got {method!r}.")
+    if protocol not in PROTOCOLS:
+        raise InputError("option.protocol", f"Expected the protocol {' or '.join(PROTOCOLS)}; got {protocol!r}.")
+    if isinstance(transform, str) and transform not in ("auto", "none"):
+        raise InputError("option.transform", f"Expected auto, none or a transform; got {transform!r}.")
+
+
+def _transform(
+    wanted: str | VisitTransform,
+    prior: Volume,
+    follow_up: Volume,
+    masks: Mapping[str, np.ndarray],
+    progress: Progress,
+    registrar: Registrar | None,
+) -> tuple[VisitTransform, RegistrationReport | None]:
+    if isinstance(wanted, VisitTransform):
+        return wanted, None
+    if wanted == "none":
+        return VisitTransform.identity(), None
+    return (registrar or SimpleITKRegistrar()).register(prior, follow_up, structures=masks, progress=progress)
+
+
+def _drafts(
+    pair: VisitPair,
+    warped: Mapping[str, WarpedMask],
+    prompts: Mapping[str, Mapping[int, SlicePrompts]],
+    progress: Progress,
+) -> tuple[dict[str, Draft], bool]:
+    """Structure by structure; what is finished is kept after a cancel."""
+    drafts: dict[str, Draft] = {}
+    progress.start("Looking for structures", len(warped))
+    for name, brought in warped.items():
+        if not brought.in_image or brought.outside_fraction >= MOST_OUTSIDE:
+            words = f"{brought.outside_fraction:.0%} of it lies outside the follow-up's field of view."
+            drafts[name] = without_search(name, words_of.NOT_IN_IMAGE, brought.mask, words)
+        elif pair.method == REGISTRATION:
+            drafts[name] = without_search(name, words_of.REGISTRATION_ONLY, brought.mask)
+        else:
+            others = [other.mask for key, other in warped.items() if key != name]
+            try:
+                drafts[name] = pair.draft(name, brought.mask, others, prompts.get(name, {}), progress)
+            except Cancelled:
+                return drafts, False
+        progress.advance()
+    return drafts, True
+
+
+def _remarks(completed: bool, missing: int, report: RegistrationReport | None) -> tuple[str, ...]:
+    remarks = [] if report is None else list(report.words)
+    if not completed:
+        remarks.append(f"Cancelled: {missing} structures were not looked for; the others are complete.")
+    return tuple(remarks)

@@ -1,0 +1,155 @@
+"""One structure of the prior becomes a draft on the follow-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.interface import PromptableModel
+from ..progress import Progress
+from ..prompts.types import SlicePrompts
+from ..space.intensity import IntensityMapping
+from ..space.planes import AXES
+from ..space.volume import Volume
+from . import visit_results as words_of
+from .arena import Arena, open_arena
+from .candidates import Candidate
+from .following import without_crumbs
+from .fusing import Fused, fuse
+from .methods import one_shot_method
+from .p2sam_settings import P2SAMSettings
+from .part_matching import PartMatcher
+from .references import grey
+from .searching import Search, search
+from .slicewise import search_slicewise
+from .structures import Draft, decisions_of
+from .transforms import VisitTransform
+from .visit_results import PriorVisit
+from .visit_settings import VisitSettings
+from .warping import warp_image
+
+NOT_SEEN = -2.0
+"""Logit of slices on which the model found nothing: the warped contour can overrule it where the visits look alike."""
+BEYOND = 3
+"""Slices beyond those on which the model found the structure where it can do so."""
+
+
+@dataclass(frozen=True, eq=False)
+class VisitPair:
+    """What all structures of two visits share.
+
+    Attributes:
+        prior, follow_up: the visits.
+        model: for both.
+        transform: follow-up -> prior.
+        mappings: intensities of prior and follow-up.
+        axis: of the follow-up's slices.
+        method, protocol: see ``adapt``.
+        settings: see there.
+        counts: encodes and decodes, added up.
+    """
+
+    prior: PriorVisit
+    follow_up: Volume
+    model: PromptableModel
+    transform: VisitTransform
+    mappings: tuple[IntensityMapping, IntensityMapping]
+    axis: str
+    method: str
+    protocol: str
+    settings: VisitSettings
+    counts: dict[str, int]
+
+    def draft(
+        self,
+        name: str,
+        warped: np.ndarray,
+        others: list[np.ndarray],
+        given: Mapping[int, SlicePrompts],
+        progress: Progress,
+    ) -> Draft:
+        """Look for one structure.
+
+        Args:
+            name: of the prior's masks.
+            warped: bool [K, J, I] of the follow-up, not empty.
+            others: warped masks of the other structures.
+            given: slice of the follow-up -> prompts of a person.
+            progress: its ``cancel`` ends the work.
+        """
+        arena = open_arena(
+            self.prior.volume, self.prior.masks[name], self.follow_up, warped, others, self.transform, self.model,
+            self.mappings, self.axis, self.settings,
+        )  # fmt: skip
+        try:
+            given = {index - arena.first: arena.cut_prompts(prompts) for index, prompts in given.items()}
+            found = self._search(arena, {n: p for n, p in given.items() if 0 <= n < len(arena.warped)}, progress)
+            return self._draft(name, arena, found, warped)
+        finally:
+            for session in (arena.follow_up, arena.prior):
+                for key in ("encodes", "decodes"):
+                    self.counts[key] = self.counts.get(key, 0) + getattr(session.counters, key)
+            arena.close()
+
+    def _search(self, arena: Arena, given: Mapping[int, SlicePrompts], progress: Progress) -> Search:
+        if self.method == "p2sam" and self.protocol == "default":
+            matcher = None
+            if getattr(self.model, "has_tokens", False):
+                matcher = PartMatcher(one_shot_method("p2sam"), self.settings.search_mm)
+            return search(arena, self.settings, matcher, given, progress)
+        published = self.protocol == "published"
+        if self.method == "p2sam":
+            method = one_shot_method("p2sam", P2SAMSettings(protocol="published"))
+        else:
+            method = one_shot_method(self.method)
+        return search_slicewise(arena, method, self.settings.references, progress, paired_by_index=published)
+
+    def _draft(self, name: str, arena: Arena, found: Search, warped: np.ndarray) -> Draft:
+        shape, modelled = self.follow_up.shape, found.segmented
+        logits = _logits(arena, found)
+        segmented, fit = modelled, None
+        if found.outcome == words_of.FOUND and found.start is not None:
+            fused = self._fused(arena, found, logits)
+            fit = fused.fit
+            segmented = without_crumbs(fused.mask, modelled)
+        whole_logits = np.moveaxis(logits, 0, AXES.index(arena.axis)).astype(np.float16)
+        heat = None
+        if found.outcome == words_of.RESOLVED and found.place is not None:
+            heat = arena.paste(found.place.heat_map, shape)
+        return Draft(
+            name, found.outcome, warped, arena.paste(segmented, shape), arena.paste(modelled, shape),
+            None if found.boxed is None else arena.paste(found.boxed, shape), arena.window,
+            whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
+        )  # fmt: skip
+
+    def _fused(self, arena: Arena, found: Search, logits: np.ndarray) -> Fused:
+        """The model's answer, and the warped contour where the visits look alike."""
+        pulled = self.mappings[0].apply(warp_image(self.prior.volume, arena.follow_up.volume, self.transform).voxels)
+        before = np.moveaxis(pulled.reshape(*pulled.shape[:3], -1).mean(axis=-1), AXES.index(arena.axis), 0)
+        today = np.stack([grey(arena.follow_up, n) for n in range(arena.follow_up.count)])
+        chosen = found.followed.chosen
+        decided = np.zeros(len(logits), dtype=bool)
+        decided[max(min(chosen) - BEYOND, 0) : max(chosen) + 1 + BEYOND] = True
+        fused = fuse(logits, decided, arena.warped, today, before, arena.spacing, self.settings.trust)
+        for index, candidate in chosen.items():
+            if candidate.source == words_of.EDITED:
+                fused.mask[index] = candidate.mask
+        return fused
+
+
+def _logits(arena: Arena, found: Search) -> np.ndarray:
+    """Logits of what was kept, [N, H, W]; low where nothing was."""
+    logits = np.full(arena.warped.shape, NOT_SEEN, dtype=np.float32)
+    for index, candidate in found.followed.chosen.items():
+        logits[index] = _clean(candidate)
+    return logits
+
+
+def _clean(candidate: Candidate) -> np.ndarray:
+    """Logits that say the same as the (cleaned) mask."""
+    logits = np.array(candidate.logits, dtype=np.float32)
+    logits[candidate.mask] = np.maximum(logits[candidate.mask], 0.1)
+    logits[~candidate.mask] = np.minimum(logits[~candidate.mask], -0.1)
+    return logits

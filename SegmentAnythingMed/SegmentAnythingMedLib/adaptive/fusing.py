@@ -1,0 +1,109 @@
+"""The model's answer and the warped contour in one mask: each is believed where the image speaks for it.
+
+Where the prior's image, pulled through the transform, looks like the follow-up, its contour fits too, often to a
+fraction of a pixel; where it does not (a tumour has grown into other tissue, an organ slid past another), the contour
+is no evidence, and the model's answer stands alone. This is appearance mismatch after warping, which tells errors of
+warped labels better than the registration's own certainty does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .warping import signed_distance
+
+SMOOTH_MM = 1.5
+"""Standard deviation of the window in which visits are compared."""
+AROUND_MM = 10.0
+"""Surroundings of the structure in which intensities of the visits are matched."""
+STEEPNESS = 2.0
+"""Logit of the warped contour per mm of distance to its border."""
+MOST_LOGIT = 6.0
+"""Both opinions are cut at this logit."""
+TOLERATED = 0.5
+"""Difference of the visits, in parts of the structure's contrast, from which the warped contour is no evidence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """The fused mask and how much it owes to the warped contour.
+
+    Attributes:
+        mask: bool [N, H, W].
+        trust: float32 [N, H, W], 0..1, belief in the warped contour.
+        fit: mean trust near the contours' borders, 0..1.
+    """
+
+    mask: np.ndarray
+    trust: np.ndarray
+    fit: float
+
+
+def fuse(
+    logits: np.ndarray,
+    decided: np.ndarray,
+    warped: np.ndarray,
+    today: np.ndarray,
+    before: np.ndarray,
+    spacing: np.ndarray,
+    weight: float,
+) -> Fused:
+    """Join both opinions.
+
+    Args:
+        logits: float32 [N, H, W] of the model; a mask is ``logits > 0``.
+        decided: bool [N], slices on which the structure was found; nothing is added on others.
+        warped: bool [N, H, W], W.
+        today: float32 [N, H, W], the follow-up, 0..1.
+        before: the prior's image through the whole transform, likewise.
+        spacing: (slice, row, column) in mm.
+        weight: of the warped contour where the visits agree fully, relative to the model's.
+    """
+    trust = agreement_of_images(today, before, warped, logits > 0, spacing)
+    distance = signed_distance(np.pad(warped, 1), spacing[::-1])[1:-1, 1:-1, 1:-1]
+    shape = np.clip(-STEEPNESS * distance, -MOST_LOGIT, MOST_LOGIT)
+    joined = np.clip(logits, -MOST_LOGIT, MOST_LOGIT) + weight * trust * shape
+    mask = (joined > 0) & decided[:, None, None]
+    rim = np.abs(distance) <= 3.0
+    return Fused(mask, trust, float(trust[rim].mean()) if rim.any() else 0.0)
+
+
+def agreement_of_images(
+    today: np.ndarray, before: np.ndarray, warped: np.ndarray, found: np.ndarray, spacing: np.ndarray
+) -> np.ndarray:
+    """How alike the visits look at every voxel, 1 (equal) to 0 (as different as the structure from its surroundings).
+
+    Args:
+        today, before: float32 [N, H, W] on one grid.
+        warped: bool [N, H, W], W: its contrast on the pulled image is the unit.
+        found: bool [N, H, W], the model's answer.
+        spacing: (slice, row, column) in mm.
+    """
+    either = warped | found
+    near = ndimage.distance_transform_edt(~either, sampling=spacing) <= AROUND_MM
+    matched = before * 1.0
+    slope, offset = _line(before[near], today[near])
+    matched = slope * before + offset
+    ring = near & ~ndimage.binary_dilation(either)
+    unit = abs(float(np.median(matched[warped])) - float(np.median(matched[ring]))) if ring.any() else 0.0
+    unit = max(unit, float(matched[near].std()), 1e-3)
+    difference = np.abs(ndimage.gaussian_filter(today - matched, SMOOTH_MM / spacing))
+    return (1 - np.clip(difference / (TOLERATED * unit), 0, 1)).astype(np.float32)
+
+
+def _line(before: np.ndarray, today: np.ndarray) -> tuple[float, float]:
+    """Slope and offset that bring the prior's intensities to the follow-up's, without the worst quarter of voxels."""
+    kept = np.ones(len(before), dtype=bool)
+    slope, offset = 1.0, 0.0
+    for _ in range(3):
+        spread = float(before[kept].var())
+        if spread < 1e-8:
+            return 1.0, float(today[kept].mean() - before[kept].mean())
+        slope = float(np.cov(before[kept], today[kept], bias=True)[0, 1]) / spread
+        offset = float(today[kept].mean() - slope * before[kept].mean())
+        wrong = np.abs(today - slope * before - offset)
+        kept = wrong <= np.quantile(wrong, 0.75)
+    return slope, offset
