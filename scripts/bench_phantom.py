@@ -25,6 +25,8 @@ from SegmentAnythingMedLib.prompts.types import Box, SlicePrompts
 
 MINI_1024 = SamShape(width=192, depth=3, heads=3, image_size=1024, window=14, global_blocks=(2,))
 """SAM's geometry (64 x 64 x 256 embedding, prompt encoder and decoder of full size) with 3 encoder blocks, not 12."""
+VIT_B = SamShape(width=768, depth=12, heads=12, image_size=1024, window=14, global_blocks=(2, 5, 8, 11))
+"""The geometry of SAM ViT-B."""
 SEEN = "seen"
 
 
@@ -93,7 +95,7 @@ class PseudoSam(SamModel):
             network = build_sam(shape)
         super().__init__(network, ModelInfo("pseudo-sam", "sam", "mini", "0" * 64, "random", "none"), fast=fast)
         self.network = network
-        self._answer: torch.Tensor | None = None
+        self._drawn: torch.Tensor | None = None
 
     def encode(self, images: Sequence[np.ndarray], frames: Sequence[Frame]) -> list[SliceFeatures]:
         """See :class:`SamModel`; the image at the size of the logits is kept beside the embedding."""
@@ -118,9 +120,9 @@ class PseudoSam(SamModel):
         low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
         window = torch.zeros_like(bright)
         window[max(low[1], 0) : high[1], max(low[0], 0) : high[0]] = True
-        self._answer = torch.where(bright & window, 8.0, -8.0)
+        self._drawn = torch.where(bright & window, 8.0, -8.0)
         return super().decode(features, prompts, **options)
 
     def _masks(self, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
         low_res, quality = super()._masks(*arguments)
-        return self._answer.expand_as(low_res).contiguous(), torch.full_like(quality, 0.9)
+        return self._drawn.expand_as(low_res).contiguous(), torch.full_like(quality, 0.9)
