@@ -38,7 +38,7 @@ def similarity(
         None where the prior shows less than a twentieth of the region.
     """
     there = sitk.Resample(prior.image, follow_up, transform.itk, sitk.sitkLinear, -1.0)
-    there, here, compared = (sitk.GetArrayViewFromImage(image) for image in (there, follow_up, region))
+    there, here, compared = (sitk.GetArrayFromImage(image) for image in (there, follow_up, region))
     wanted = compared > 0
     shared = wanted & (there >= 0)
     if np.count_nonzero(shared) < max(_LEAST_SHARED * np.count_nonzero(wanted), 50):
