@@ -239,9 +239,11 @@ def test_ablation_distances_choose_among_the_same_candidates(sam, distance):
 def test_cheap_retrieval_finishes_the_best_only(built_in):
     reference, target, truth = pair(built_in, shift=(7, 5))
     wide = P2SAMSettings(positives=(1, 5), negatives=(1, 3))
-    cheap, full = (P2SAM(replace(wide, retrieval=how)).segment([reference], target) for how in ("cheap", "full"))
+    full = P2SAM(replace(wide, retrieval="full")).segment([reference], target)
+    cheap = P2SAM(replace(wide, retrieval="cheap", finalists=2)).segment([reference], target)
     tried = sum(1 for row in full.candidates if len(row.points))
     assert cheap.decodes == tried + 4
+    assert sum(row.words == "first decode only" for row in cheap.candidates) == tried - 2
     assert full.decodes == 3 * tried
     assert abs(dice(cheap.mask, truth) - dice(full.mask, truth)) < 0.05
 

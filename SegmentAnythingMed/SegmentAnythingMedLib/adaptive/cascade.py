@@ -5,7 +5,8 @@ Everything here is in shown pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ import numpy as np
 from ..models.interface import SlicePrediction, TargetGuidance
 from ..prompts.types import Box, SlicePrompts
 from .views import View
+
+PointPrompts = tuple[np.ndarray, np.ndarray]
+"""Points float64 [N, 2], (x, y), and labels int64 [N]."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,12 @@ class CascadeRules:
             their edges, as everywhere in this library.
         box: prompts all three decodes (box regularisation): calls 1 and 2 get it as it is, call 3 where it meets the
             box of the mask; None is the published cascade.
-        guidance: of call 1, for models that support it.
         references: for models that use references (``SlicePrompts.references``).
     """
 
     multimask: tuple[bool, bool, bool] = (False, False, False)
     inclusive_boxes: bool = False
     box: Box | None = None
-    guidance: TargetGuidance | None = None
     references: tuple[Any, ...] = ()
 
 
@@ -53,25 +55,32 @@ class Answer:
     predicted_iou: float
 
 
-def first_call(view: View, points: np.ndarray, labels: np.ndarray, rules: CascadeRules) -> Answer:
-    """Points alone (and the regularising box, if there is one)."""
-    more = {} if rules.guidance is None else {"guidance": rules.guidance}
-    prompts = SlicePrompts(points, labels, box=rules.box, references=rules.references)
-    return _best(view.decode(prompts, multimask_output=rules.multimask[0], **more))
+def first_calls(
+    view: View, asked: Sequence[PointPrompts], rules: CascadeRules, guidance: Sequence[TargetGuidance | None] = ()
+) -> list[Answer]:
+    """Points alone (and the regularising box, if there is one), for several candidates.
+
+    Args:
+        guidance: of each candidate, for models that support it; empty for none.
+    """
+    prompts = [SlicePrompts(points, labels, box=rules.box, references=rules.references) for points, labels in asked]
+    return _decoded(view, prompts, None, rules.multimask[0], guidance)
 
 
-def later_calls(view: View, points: np.ndarray, labels: np.ndarray, first: Answer, rules: CascadeRules) -> Answer:
-    """The second and the third decode.
+def later_calls(
+    view: View, asked: Sequence[PointPrompts], firsts: Sequence[Answer], rules: CascadeRules
+) -> list[Answer]:
+    """The second and the third decode of several candidates.
 
     A mask that is empty after the second one has no box: the third goes without (P2SAM's rule for medical images).
     """
-    prompts = SlicePrompts(points, labels, box=rules.box, references=rules.references)
-    second = _best(view.decode(prompts, mask_input=first.low_res, multimask_output=rules.multimask[1]))
-    box = mask_box(second.mask, rules.inclusive_boxes)
+    prompts = [SlicePrompts(points, labels, box=rules.box, references=rules.references) for points, labels in asked]
+    seconds = _decoded(view, prompts, [first.low_res for first in firsts], rules.multimask[1])
+    boxes = [mask_box(second.mask, rules.inclusive_boxes) for second in seconds]
     if rules.box is not None:
-        box = _meet(box, rules.box)
-    prompts = SlicePrompts(points, labels, box=box, references=rules.references)
-    return _best(view.decode(prompts, mask_input=second.low_res, multimask_output=rules.multimask[2]))
+        boxes = [_meet(box, rules.box) for box in boxes]
+    prompts = [replace(one, box=box) for one, box in zip(prompts, boxes, strict=True)]
+    return _decoded(view, prompts, [second.low_res for second in seconds], rules.multimask[2])
 
 
 def mask_box(mask: np.ndarray, inclusive: bool = False) -> Box | None:
@@ -89,6 +98,24 @@ def _meet(box: Box | None, other: Box) -> Box:
         return other
     x0, y0, x1, y1 = max(box[0], other[0]), max(box[1], other[1]), min(box[2], other[2]), min(box[3], other[3])
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else other
+
+
+def _decoded(
+    view: View,
+    prompts: Sequence[SlicePrompts],
+    masks: Sequence[np.ndarray] | None,
+    multimask: bool,
+    guidance: Sequence[TargetGuidance | None] = (),
+) -> list[Answer]:
+    """The best mask for each; one by one where several masks or guidance are asked for, else together."""
+    if not multimask and not any(guidance):
+        return [_best(prediction) for prediction in view.decode_many(prompts, mask_inputs=masks)]
+    answers = []
+    for n, one in enumerate(prompts):
+        more = {"guidance": guidance[n]} if guidance and guidance[n] is not None else {}
+        mask = None if masks is None else masks[n]
+        answers.append(_best(view.decode(one, mask_input=mask, multimask_output=multimask, **more)))
+    return answers
 
 
 def _best(prediction: SlicePrediction) -> Answer:

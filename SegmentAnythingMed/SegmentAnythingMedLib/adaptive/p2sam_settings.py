@@ -27,7 +27,8 @@ class P2SAMSettings:
         distance: which candidate is kept: ``wasserstein`` (published), ``jensen-shannon`` or ``hungarian`` (ablation).
         retrieval: ``full`` runs all three decodes for every candidate (published); ``cheap`` ranks the candidates by
             the mask of the first decode and finishes the best ones. None: full where published, else cheap.
-        finalists: candidates that the cheap retrieval finishes.
+        finalists: candidates that the cheap retrieval finishes; None: 2, and 10 for a model that decodes several
+            prompts together for less (``decodes_together``).
         restarts: of k-means; None: 10 where published, else 3.
         reach: background that counts, in longer sides of the object around it (default protocol).
         most_tokens: of either set in a distance; more are thinned evenly (default protocol).
@@ -39,7 +40,7 @@ class P2SAMSettings:
     negatives: tuple[int, int] = (1, 1)
     distance: str = "wasserstein"
     retrieval: str | None = None
-    finalists: int = 2
+    finalists: int | None = None
     restarts: int | None = None
     reach: float = 2.0
     most_tokens: int = 1024
@@ -55,7 +56,7 @@ class P2SAMSettings:
                     "option.range",
                     f"Expected {name} as smallest and largest number, {least} or more, got {(low, high)}.",
                 )
-        if self.finalists < 1 or self.most_tokens < 1:
+        if self.finalists == 0 or self.most_tokens < 1:
             raise InputError("option.range", "Expected at least one finalist and one token.")
 
     @property
@@ -77,6 +78,10 @@ class P2SAMSettings:
     def k_means_restarts(self) -> int:
         """Restarts of k-means."""
         return self.restarts or (10 if self.published else 3)
+
+    def most_finalists(self, together: bool) -> int:
+        """Candidates that the cheap retrieval finishes, for a model that decodes several prompts together or not."""
+        return self.finalists or (10 if together else 2)
 
     def counts(self, cap: int | None) -> list[tuple[int, int]]:
         """(positive parts, negative parts) of all candidates, in the order in which they are tried.

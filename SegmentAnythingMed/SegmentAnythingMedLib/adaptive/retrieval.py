@@ -7,14 +7,14 @@ them further: the later decodes sharpen a mask but seldom change which object it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..prompts.types import Box
-from .cascade import Answer, CascadeRules, first_call, later_calls
+from .cascade import Answer, CascadeRules, first_calls, later_calls
 from .distance import at_least, distance_named
 from .p2sam_settings import P2SAMSettings
 from .prompting import PointPrompts
@@ -123,25 +123,26 @@ def retrieve(
     Returns:
         The kept candidate. When all are empty: the first one (published), or None.
     """
-    for candidate in candidates:
-        own = replace(rules, guidance=candidate.prompts.guidance)
-        candidate.answer = first_call(target, candidate.prompts.points, candidate.prompts.labels, own)
-    finished = list(candidates)
-    if settings.cheap and len(candidates) > settings.finalists:
-        finished = judge.best_of(candidates, settings.finalists)
+    if not candidates:
+        return None
+    guidance = [candidate.prompts.guidance for candidate in candidates]
+    for candidate, answer in zip(candidates, first_calls(target, _asked(candidates), rules, guidance), strict=True):
+        candidate.answer, candidate.words = answer, FIRST_DECODE_ONLY
+    finished, most = list(candidates), settings.most_finalists(target.model.decodes_together)
+    if settings.cheap and len(candidates) > most:
+        finished = judge.best_of(candidates, most)
+    answers = later_calls(target, _asked(finished), [candidate.answer for candidate in finished], rules)
     best = None
-    for candidate in candidates:
-        if candidate not in finished:
-            candidate.words = FIRST_DECODE_ONLY
-            continue
-        prompts = candidate.prompts
-        candidate.answer = later_calls(target, prompts.points, prompts.labels, candidate.answer, rules)
-        candidate.distance, candidate.words = judge.distance(candidate.answer)
+    for candidate, answer in zip(finished, answers, strict=True):
+        candidate.answer = answer
+        candidate.distance, candidate.words = judge.distance(answer)
         if best is None or candidate.distance < best.distance:
             best = candidate
-    if best is None or (best.words and not settings.published):
-        return None
-    return best
+    return None if best.words and not settings.published else best
+
+
+def _asked(candidates: Sequence[Candidate]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(candidate.prompts.points, candidate.prompts.labels) for candidate in candidates]
 
 
 def _centroid_inside(mask: np.ndarray, box: Box) -> bool:

@@ -8,7 +8,7 @@ or get is in *stored* pixels; a view's features, tokens and frame, and what its 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -128,6 +128,16 @@ class View:
                 self.features, prompts, mask_input=mask_input, multimask_output=multimask_output, **more
             )
         )
+
+    def decode_many(
+        self, prompts: Sequence[SlicePrompts], *, mask_inputs: Sequence[np.ndarray | None] | None = None
+    ) -> list[SlicePrediction]:
+        """Single masks for several prompts, in shown pixels; each is counted. See ``PromptableModel.decode_many``."""
+        counters, begun = self.session.counters, time.perf_counter()
+        predictions = self.model.decode_many(self.features, prompts, mask_inputs=mask_inputs)
+        counters.decodes += len(predictions)
+        counters.decode_s += time.perf_counter() - begun
+        return predictions
 
     def decode_unprompted(self) -> SlicePrediction:
         """The model's mask for no prompt at all, in shown pixels; raises ``model.needs_prompt`` (``ModelError``)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class EmbeddedModel(PromptableModel):
     uses_regions = True
     has_tokens = True
     supports_guidance = True
+    decodes_together = True
 
     def __init__(self, network: HybridSam, info: ModelInfo, device: str = "cpu") -> None:
         self.network = network.to(device, memory_format=torch.channels_last).eval()
@@ -87,34 +89,67 @@ class EmbeddedModel(PromptableModel):
             PromptError: ``prompt.empty``; ``prompt.references`` for weights that do not use them.
             ModelError: ``model.nan``.
         """
-        frame = features.frame
-        known = self._known(prompts)
-        coords, labels = prompt_tokens(prompts, frame)
-        hints = self._hints(prompts, frame, coords[0, labels[0] >= BOX_FIRST], mask_input)
-        count = max(len(hints), 1)
+        row = self._row(prompts, features.frame, mask_input)
+        return self._answers(features, [row], multimask_output, guidance)[0]
+
+    def decode_many(
+        self,
+        features: SliceFeatures,
+        prompts: Sequence[SlicePrompts],
+        *,
+        mask_inputs: Sequence[np.ndarray | None] | None = None,
+        multimask_output: bool = False,
+    ) -> list[SlicePrediction]:
+        """See :meth:`PromptableModel.decode_many`; prompts of the same form go through the network together."""
+        mask_inputs = mask_inputs or [None] * len(prompts)
+        rows = [self._row(one, features.frame, mask) for one, mask in zip(prompts, mask_inputs, strict=True)]
+        alike: dict[tuple, list[int]] = {}
+        for n, row in enumerate(rows):
+            alike.setdefault(row.form, []).append(n)
+        answers: dict[int, SlicePrediction] = {}
+        for members in alike.values():
+            together = self._answers(features, [rows[n] for n in members], multimask_output, None)
+            answers.update(zip(members, together, strict=True))
+        return [answers[n] for n in range(len(rows))]
+
+    def _answers(
+        self, features: SliceFeatures, rows: list[_Row], multimask: bool, guidance: TargetGuidance | None
+    ) -> list[SlicePrediction]:
+        """Answers to prompts of the same form; raises ``model.nan``."""
+        frame, counts = features.frame, [max(len(row.hints), 1) for row in rows]
         masks = has_mask = None
-        if hints:
-            masks = torch.stack([hint for hint, _ in hints]).to(self.device)
-            has_mask = torch.ones(count, dtype=torch.bool, device=self.device)
+        if rows[0].hints:
+            masks = torch.stack([hint for row in rows for hint, _ in row.hints]).to(self.device)
+            has_mask = torch.ones(len(masks), dtype=torch.bool, device=self.device)
+        coords, labels = (
+            torch.cat([one.expand(count, *one.shape[1:]) for one, count in zip(ones, counts, strict=True)])
+            for ones in ([row.coords for row in rows], [row.labels for row in rows])
+        )
+        known = rows[0].references
         with torch.inference_mode():
             logits, iou = guided_network(self.network, guidance).decode(
                 self._tensors(features),
-                coords.expand(count, -1, -1).to(self.device),
-                labels.expand(count, -1).to(self.device),
+                coords.to(self.device),
+                labels.to(self.device),
                 masks,
                 has_mask,
-                reference=known,
+                reference=self._joined(known) if known else None,
             )
-        chosen = slice(1, 4) if multimask_output else slice(0, 1)
-        answers = list(logits[:, chosen].float().cpu())
-        for n, (hint, is_shape) in enumerate(hints):
-            if is_shape and len(prompts.points) == 0:
-                answers[n] = lean_on_shape(answers[n], hint)
-        low = torch.stack(answers).mean(dim=0)
-        if not bool(torch.isfinite(low).all()):
+        chosen = slice(1, 4) if multimask else slice(0, 1)
+        logits, iou = logits[:, chosen].float().cpu(), iou[:, chosen].cpu()
+        if not bool(torch.isfinite(logits).all()):
             raise ModelError("model.nan", "The network returned numbers that are not finite; is the image finite?")
-        predicted = iou[:, chosen].mean(dim=0).clamp(0, 1).cpu().numpy()
-        return SlicePrediction(low.numpy(), predicted, frame.restore(low))
+        parts = zip(rows, logits.split(counts), iou.split(counts), strict=True)
+        return [_prediction(row, own_logits, own_iou, frame) for row, own_logits, own_iou in parts]
+
+    def _row(self, prompts: SlicePrompts, frame: Frame, mask_input: np.ndarray | None) -> _Row:
+        if prompts.references and not self.uses_references:
+            raise PromptError(
+                "prompt.references", f"The weights of {self.info.name} do not use references; leave them."
+            )
+        coords, labels = prompt_tokens(prompts, frame)
+        hints = self._hints(prompts, frame, coords[0, labels[0] >= BOX_FIRST], mask_input)
+        return _Row(coords, labels, hints, len(prompts.points) > 0, tuple(prompts.references))
 
     def reference(self, features: SliceFeatures, mask: np.ndarray) -> Reference | None:
         """See :meth:`PromptableModel.reference`."""
@@ -134,15 +169,9 @@ class EmbeddedModel(PromptableModel):
     def _tensors(self, features: SliceFeatures) -> dict[str, torch.Tensor]:
         return {name: torch.as_tensor(value, device=self.device).float() for name, value in features.tensors.items()}
 
-    def _known(self, prompts: SlicePrompts) -> Reference | None:
-        if prompts.references and not self.uses_references:
-            raise PromptError(
-                "prompt.references", f"The weights of {self.info.name} do not use references; leave them."
-            )
-        if not prompts.references:
-            return None
-        # the model may have moved since they were made
-        return {name: part.to(self.device) for name, part in joined(list(prompts.references)).items()}
+    def _joined(self, references: tuple[Reference, ...]) -> Reference:
+        """References of the same object as one, on the device: the model may have moved since they were made."""
+        return {name: part.to(self.device) for name, part in joined(list(references)).items()}
 
     def _hints(
         self, prompts: SlicePrompts, frame: Frame, corners: torch.Tensor, mask_input: np.ndarray | None
@@ -161,6 +190,32 @@ class EmbeddedModel(PromptableModel):
                 "prompt.empty", "Expected a point, a box or a mask that is not too small for the network; got none."
             )
         return hints
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One prompt in the network's terms: tokens, mask prompts (with whether each is the box's ellipse), references."""
+
+    coords: torch.Tensor
+    labels: torch.Tensor
+    hints: list[tuple[torch.Tensor, bool]]
+    has_points: bool
+    references: tuple[Reference, ...]
+
+    @property
+    def form(self) -> tuple:
+        """Rows of equal form can go through the network together."""
+        return self.coords.shape[1], bool(self.hints), *map(id, self.references)
+
+
+def _prediction(row: _Row, logits: torch.Tensor, iou: torch.Tensor, frame: Frame) -> SlicePrediction:
+    """The mean answer to a prompt's hints; logits [hints or 1, M, h, w], iou [hints or 1, M]."""
+    answers = list(logits)
+    for n, (hint, is_shape) in enumerate(row.hints):
+        if is_shape and not row.has_points:
+            answers[n] = lean_on_shape(answers[n], hint)
+    low = torch.stack(answers).mean(dim=0)
+    return SlicePrediction(low.numpy(), iou.mean(dim=0).clamp(0, 1).numpy(), frame.restore(low))
 
 
 def lean_on_shape(logits: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:

@@ -104,6 +104,7 @@ class PromptableModel(ABC):
         has_memory: True if the model can track an object from slice to slice (SAM 2).
         has_tokens: True if :meth:`tokens` gives an image's features as a grid of vectors that can be compared.
         supports_guidance: True if :meth:`decode` takes ``guidance``.
+        decodes_together: True if :meth:`decode_many` is faster than so many single decodes.
         negatives_cap: how many negative points the model can make use of; None is any number.
         answers_unprompted: True if :meth:`decode_unprompted` answers.
     """
@@ -117,6 +118,7 @@ class PromptableModel(ABC):
     has_memory: bool = False
     has_tokens: bool = False
     supports_guidance: bool = False
+    decodes_together: bool = False
     negatives_cap: int | None = None
     answers_unprompted: bool = False
 
@@ -166,6 +168,26 @@ class PromptableModel(ABC):
             PromptError: ``prompt.empty`` when there is neither point, box nor mask.
             ModelError: ``model.nan`` when the network returns NaN.
         """
+
+    def decode_many(
+        self,
+        features: SliceFeatures,
+        prompts: Sequence[SlicePrompts],
+        *,
+        mask_inputs: Sequence[np.ndarray | None] | None = None,
+        multimask_output: bool = False,
+    ) -> list[SlicePrediction]:
+        """Masks for several objects, or several wordings of one, on the same slice; see :meth:`decode`.
+
+        Args:
+            prompts: of each.
+            mask_inputs: one for each of them, or None for none at all.
+        """
+        mask_inputs = mask_inputs or [None] * len(prompts)
+        return [
+            self.decode(features, one, mask_input=mask_input, multimask_output=multimask_output)
+            for one, mask_input in zip(prompts, mask_inputs, strict=True)
+        ]
 
     def decode_unprompted(self, features: SliceFeatures) -> SlicePrediction:
         """One mask for no prompt at all; worth something only for weights that were tuned to one kind of object.
