@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from ..errors import SegmentAnythingMedError
 from ..propagation.shapes import centroid, iou
@@ -17,6 +18,8 @@ from .references import PriorLooks
 
 SAME = 0.85
 """Dice from which two opinions are one."""
+SIZES = {"smaller": 0.7, "larger": 1.25}
+"""The warped structure made smaller and larger (linear factor): the model refuses a prompt far from what it sees."""
 _ABSENT = 4.0
 """Score of a key slice on which nothing is found; far above that of any slice on which something is."""
 _BETTER = 0.9
@@ -28,7 +31,7 @@ class Start:
     """An opinion on where the structure is.
 
     Attributes:
-        name: ``warped``, ``recognised``, ``rigid`` or ``matched``.
+        name: ``warped``, ``recognised``, ``rigid``, ``smaller``, ``larger`` or ``matched``.
         masks: bool [N, H, W], the structure there.
         score: mean over the key slices, lower is better.
         answers: what the model found on the key slices.
@@ -53,6 +56,7 @@ def opinions(arena: Arena, place: Place | None) -> dict[str, np.ndarray]:
     if place is not None and place.recognised:
         named["recognised"] = moved(arena.rigid, place.offset)
     named["rigid"] = arena.rigid
+    named.update((name, scaled(arena.warped, factor)) for name, factor in SIZES.items())
     kept: dict[str, np.ndarray] = {}
     for name, masks in named.items():
         if masks.any() and all(_dice(masks, other) < SAME for other in kept.values()):
@@ -89,7 +93,7 @@ def choose_start(
     best: Start | None = None
     for name, masks in starts.items():
         asker = ask_for(masks)
-        answers = tuple(asker.ask(n, masks[n], name) for n in key_slices(masks, count))
+        answers = tuple(_twice(asker, n, masks[n], name) for n in key_slices(masks, count))
         verdicts = [rule.verdict(answer)[0] for answer in answers]
         scores = [
             _score(a) + 1 - iou(a.mask, masks[a.index]) if there else _ABSENT
@@ -101,6 +105,22 @@ def choose_start(
     if best is None:
         raise SegmentAnythingMedError("visits.no_start", "Expected at least one opinion on where the structure is.")
     return best
+
+
+def _twice(asker: Asker, index: int, hint: np.ndarray, name: str) -> Candidate:
+    """A second look from the first answer: what the model sees around the structure then fits its size."""
+    first = asker.ask(index, hint, name)
+    return first if first.empty else asker.ask(index, first.mask, name)
+
+
+def scaled(masks: np.ndarray, factor: float) -> np.ndarray:
+    """Masks [N, H, W] made larger or smaller about their centroid; what leaves the arena is lost."""
+    if not masks.any():
+        return masks
+    centre = np.array(ndimage.center_of_mass(masks))
+    inverse = np.eye(3) / factor
+    out = ndimage.affine_transform(masks.astype(np.float32), inverse, centre - inverse @ centre, order=1)
+    return out > 0.5
 
 
 def _score(answer: Candidate) -> float:

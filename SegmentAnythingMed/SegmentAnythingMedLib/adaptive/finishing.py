@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from . import visit_results as words_of
+from .agreement import Agreement, measure_agreement
 from .changes import changes_between
 from .drafting import VisitPair
-from .flags import AMBER, Flag
+from .flags import raise_flag
 from .registration import RegistrationReport
 from .structures import Draft
 from .visit_results import StructureResult
@@ -28,9 +29,27 @@ def finished(draft: Draft, pair: VisitPair, warped: WarpedMask, report: Registra
     mask = offered(draft, pair.settings.policy_of(draft.name))
     prior_mask = pair.prior.masks[draft.name]
     changes = changes_between(pair.prior.volume, prior_mask, pair.follow_up, mask, draft.warped)
+    agreement = _agreement(draft, pair, changes.prior_ml)
+    flag = raise_flag(draft.outcome, agreement, report, structure=draft.name, warped=warped)
     for array in (mask, draft.segmented, draft.warped):
         array.setflags(write=False)
     return StructureResult(
-        draft.name, draft.outcome, mask, draft.segmented, draft.warped, Flag(AMBER, ("not assessed",)), None,
+        draft.name, draft.outcome, mask, draft.segmented, draft.warped, flag, agreement,
         draft.slices, changes, draft.prompts, draft.heat_map, draft.remarks,
     )  # fmt: skip
+
+
+def _agreement(draft: Draft, pair: VisitPair, prior_ml: float) -> Agreement | None:
+    """S against W; None where there is no S."""
+    if draft.outcome != words_of.FOUND:
+        return None
+    return measure_agreement(
+        draft.segmented, draft.warped, pair.follow_up, prior_ml=prior_ml, axis=pair.axis, box_only=draft.boxed,
+        distance_ratio=_median([d.rho for d in draft.slices]),
+        predicted_iou=_median([d.predicted_iou for d in draft.slices]),
+    )  # fmt: skip
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.median(known)) if known else None

@@ -20,8 +20,9 @@ from .drafting import VisitPair
 from .finishing import finished
 from .methods import METHOD_NAMES
 from .p2sam_settings import PROTOCOLS
-from .preflight import VisitFacts
-from .registration import Registrar, RegistrationReport, SimpleITKRegistrar
+from .preflight import VisitFacts, preflight
+from .registration import Registrar, RegistrationReport, SimpleITKRegistrar, assess
+from .registration_judgement import judge_given
 from .structures import Draft, make_exclusive, without_search
 from .transforms import VisitTransform
 from .visit_results import Adaptation, PriorVisit, SliceDecision, StructureChanges, StructureResult
@@ -83,11 +84,14 @@ def adapt(
     names = _wanted(prior, structures, prompts or {})
     _check(method, protocol, transform)
     clock, masks = _Clock(), {name: prior.masks[name] for name in names}
-    found, report = _transform(transform, prior.volume, follow_up, masks, progress, registrar)
+    volumes = (prior.volume, follow_up)
+    given = VisitTransform.identity() if transform == "none" else None if transform == "auto" else transform
+    findings = preflight(prior.facts, facts, volumes, masks, transform=given, allow=allow)
+    found, report = _transform(given, *volumes, masks, progress, registrar)
     clock.lap("registration")
     pair = VisitPair(
         prior, follow_up, model, found,
-        tuple(estimate_mapping(volume, settings.window) for volume in (prior.volume, follow_up)),
+        tuple(estimate_mapping(volume, settings.window) for volume in volumes),
         choose_axis(follow_up) if settings.axis == "auto" else settings.axis, method, protocol, settings, {},
     )  # fmt: skip
     warped = {name: warp_mask(mask, prior.volume, follow_up, found) for name, mask in masks.items()}
@@ -97,7 +101,7 @@ def adapt(
     results = {name: finished(draft, pair, warped[name], report) for name, draft in drafts.items()}
     clock.lap("agreement")
     return Adaptation(
-        results, pair.axis, found, report, (), settings, method, protocol, asdict(model.info),
+        results, pair.axis, found, report, tuple(findings), settings, method, protocol, asdict(model.info),
         _remarks(completed, len(names) - len(drafts), report), clock.seconds, pair.counts, completed,
     )  # fmt: skip
 
@@ -138,18 +142,21 @@ def _check(method: str, protocol: str, transform: str | VisitTransform) -> None:
 
 
 def _transform(
-    wanted: str | VisitTransform,
+    given: VisitTransform | None,
     prior: Volume,
     follow_up: Volume,
     masks: Mapping[str, np.ndarray],
     progress: Progress,
     registrar: Registrar | None,
 ) -> tuple[VisitTransform, RegistrationReport | None]:
-    if isinstance(wanted, VisitTransform):
-        return wanted, None
-    if wanted == "none":
-        return VisitTransform.identity(), None
-    return (registrar or SimpleITKRegistrar()).register(prior, follow_up, structures=masks, progress=progress)
+    if given is None:
+        return (registrar or SimpleITKRegistrar()).register(prior, follow_up, structures=masks, progress=progress)
+    try:
+        return given, judge_given(assess(prior, follow_up, given, masks))
+    except InputError as error:
+        if error.code != "visits.registration":
+            raise
+        return given, None  # images that cannot be compared (colour, no contrast) may be used with a given transform
 
 
 def _drafts(
