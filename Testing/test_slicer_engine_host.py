@@ -15,6 +15,7 @@ from SegmentAnythingMedLib.apps.slicer.requests import (
     CandidatesRequest,
     Decided,
     EstimateRequest,
+    Foretold,
     ModelChoice,
     PredictRequest,
     PropagateRequest,
@@ -211,7 +212,6 @@ class TestPropagate:
         model.before_decode = lambda count: None
         assert propagate(host, scan, {"a": (FIRST,)}).results["a"].completed, "the host lives on"
 
-
     def test_what_was_done_where_memory_was_short_is_told(self):
         scan, _ = balls()
 
@@ -270,6 +270,22 @@ class TestLife:
         assert host.prepare(None, STUB, job()) is None
         assert host.model is model
         assert host.prepare(scan, STUB, job()).axis == "k"
+
+    def test_what_a_walk_will_take_is_told_before_it_begins_where_slices_were_segmented(self):
+        scan, _ = balls()
+        host, one = host_of(model := StubModel()), job()
+        host.predict(PredictRequest(scan, STUB, (FIRST,)), job())
+        decodes = model.decodes
+        propagate(host, scan, {"a": (FIRST,)}, one, limits=(4, 20))
+        foretold, *decided = one.told()
+        assert isinstance(foretold, Foretold)
+        assert all(isinstance(item, Decided) for item in decided)
+        assert foretold.cost["most_slices"] == 17
+        assert 5 < foretold.cost["slices"] < 17
+        assert 0 <= foretold.cost["seconds"] <= foretold.cost["most_seconds"]
+        fresh = host_of(other := StubModel())
+        propagate(fresh, scan, {"a": (FIRST,)}, limits=(4, 20))
+        assert model.decodes - decodes == other.decodes, "nothing was tried for it"
 
     def test_estimate_before_a_propagation(self):
         scan, _ = balls()

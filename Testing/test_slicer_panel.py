@@ -294,3 +294,13 @@ def test_use_segment_as_seed(at, phantom, make_segmentation) -> None:
     assert mask[k - 1].any()
     assert mask[k + 1].any()
     assert at.table()[k][0] == "Your own mask"
+
+
+def test_what_a_propagation_will_take_is_said_when_it_is_long(at, phantom) -> None:
+    cost = {"seconds": 40.0, "slices": 36, "most_seconds": 300.0, "most_slices": 270, "memory_bytes": 3 << 29}
+    at.panel.controller.listeners.tell("estimate", cost)
+    assert "About 40 s" in at.status
+    assert "at most 5 min (270 slices); about 1536 MiB" in at.status
+    at.panel.say("")
+    at.panel.controller.listeners.tell("estimate", {**cost, "most_seconds": 2.0})
+    assert "About" not in at.status

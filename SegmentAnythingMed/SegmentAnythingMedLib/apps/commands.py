@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..files.drafts import Draft, Origin, Written
@@ -32,7 +32,13 @@ from .structure_outputs import (
     parse_write,
     write_dicom,
 )
-from .terminal import ProgressBar, Stopwatch, cancel_on_interrupt, print_json, warn
+from .terminal import ProgressBar, Stopwatch, cancel_on_interrupt, print_json, say, warn
+
+if TYPE_CHECKING:  # imports torch
+    from .estimate import Estimate
+
+TELL_FROM_S = 10.0
+"""Jobs that cannot take longer are not announced."""
 
 
 def segment(options: argparse.Namespace) -> None:
@@ -64,7 +70,7 @@ def segment(options: argparse.Namespace) -> None:
             result = segment_volume(
                 volume, bound.prompts, options.model, device=options.device, family=options.family, axis=options.axis,
                 window=options.window, settings=settings, engine=options.engine, propagate=not options.no_propagate,
-                progress=progress,
+                progress=progress, estimated=partial(_tell_estimate, bar),
             )  # fmt: skip
             remarks = [Remark("prompts", note) for note in bound.notes]
             report = _write(result, outputs, watch, seed, remarks, progress)
@@ -75,6 +81,13 @@ def _outputs(options: argparse.Namespace, kinds: Sequence[str]) -> Outputs:
     mask = Path(options.output)
     dicom = {kind: dicom_path(mask, kind) for kind in DICOM_KINDS if kind in kinds}
     return Outputs(mask if NIFTI in kinds else None, _path(options.report), _path(options.figure), **dicom)
+
+
+def _tell_estimate(bar: ProgressBar, estimate: Estimate) -> None:
+    """Say what a job will take, when that may be long."""
+    if estimate.most_seconds >= TELL_FROM_S:
+        bar.clear()
+        say(f"estimate: {estimate}")
 
 
 def _write(

@@ -7,23 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.memory_bank import MAP_REACH, MemoryBank
 from ..files.limits import machine_memory
 from ..prompts.types import SlicePrompts
 from ..space.intensity import estimate_mapping
 from ..space.planes import SliceStack
 from ..space.volume import Volume
-from .report import describe_stack, frame_rule, peak_memory, public_name
+from .estimate import MEBIBYTE, memory_needed, try_slices
+from .report import describe_stack, frame_rule, public_name
 
 if TYPE_CHECKING:
     from ..models.interface import PromptableModel
-
-MEBIBYTE = 1 << 20
-_PROGRAM_BYTES = 900 * MEBIBYTE
-"""Program, libraries and a small model, where the system does not tell (measured on Linux)."""
-_FIGURE_BYTES = 120 * MEBIBYTE
-_FEATURE_BOUND = 512 * MEBIBYTE
-"""Features kept in memory (``engine.features.FeatureCache``)."""
 
 
 def describe_job(
@@ -82,48 +75,21 @@ def estimate_cost(volume: Volume, model: PromptableModel, axis: str, mapping: An
     from ..engine.session import Session
 
     session = Session(volume, model, axis=axis, window=mapping)
-    middle = session.count // 2
     rows, cols = session.shape
-    seconds = []
-    for shift in (0.0, max(1.0, cols / 16)):  # the first call warms up; the second must not find its features
-        session.cache.clear()
-        box = (cols * 0.3 + shift, rows * 0.3, cols * 0.6 + shift, rows * 0.6)
-        before = _spent(session)
-        session.predict(middle, SlicePrompts(box=box))
-        seconds.append(_spent(session) - before)
-    if session.tracker is not None:
-        seconds[1] += _tracking_seconds(session, middle, SlicePrompts(box=box))
-    per_slice = session.cache.nbytes
-    kept = min(per_slice * session.count, _FEATURE_BOUND)
-    voxels = int(np.prod(volume.shape))
-    masks = 2 * voxels  # label volume, and a mask per slice of one object
-    # this process has read the image, opened the model and segmented a slice: the rest is added to what that took
-    so_far = peak_memory(model.device)["peak_bytes"] or _PROGRAM_BYTES + volume.voxels.nbytes
-    memory = so_far + masks + kept + _FIGURE_BYTES
-    return {
-        "seconds_per_slice": round(seconds[1], 4),
-        "seconds_whole_stack": round(seconds[1] * session.count, 2),
-        "memory_bytes": int(memory),
+    box = SlicePrompts(box=(cols * 0.3, rows * 0.3, cols * 0.6, rows * 0.6))
+    memory = session.tracker is not None
+    cost = try_slices(session, session.count // 2, box, memory)
+    seconds = cost.encode_s + cost.object_s
+    found = {
+        "seconds_per_slice": round(seconds, 4),
+        "seconds_whole_stack": round(seconds * session.count, 2),
+        "memory_bytes": memory_needed(session, 1, session.count, cost.feature_bytes),
         "image_bytes": int(volume.voxels.nbytes),
-        "feature_bytes_per_slice": int(per_slice),
+        "feature_bytes_per_slice": cost.feature_bytes,
         "machine_memory_bytes": machine_memory(),
     }
-
-
-def _tracking_seconds(session: Any, index: int, prompts: SlicePrompts) -> float:
-    """Seconds of tracking a slice, already encoded, with a memory as full as it gets from one prompted slice."""
-    seed = session.tracker.prompted(index, prompts)
-    bank = MemoryBank({index - MAP_REACH - 1: seed.memory})
-    for behind in range(MAP_REACH, 0, -1):
-        bank.remember(index - behind, seed.memory, 1)
-    before = _spent(session)
-    session.tracker.tracked(index, bank)
-    return _spent(session) - before
-
-
-def _spent(session: Any) -> float:
-    counters = session.counters
-    return counters.encode_s + counters.decode_s + counters.prepare_s
+    session.close()
+    return found
 
 
 def lines_of(facts: Mapping[str, Any]) -> list[str]:

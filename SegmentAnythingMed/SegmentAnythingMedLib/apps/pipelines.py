@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # prompts and settings are checked before torch is imported
     from ..engine.features import FeatureCache
     from ..engine.session import Counters, Session
     from ..models.interface import PromptableModel
+    from .estimate import Estimate
 
 NOT_PROPAGATED = "not propagated"
 """End of an object that was segmented on its prompted slices only."""
@@ -123,6 +124,7 @@ def segment_volume(
     propagate: bool = True,
     progress: Progress | None = None,
     cache: FeatureCache | None = None,
+    estimated: Callable[[Estimate], None] | None = None,
 ) -> Segmentation:
     """Segment one or several objects of a volume from prompts.
 
@@ -141,6 +143,8 @@ def segment_volume(
         propagate: False segments the prompted slices only.
         progress: told of every step; after its ``cancel`` what is done is returned with ``completed`` False.
         cache: of features, to share between calls.
+        estimated: told what the propagation will take, before it begins; the slices that are tried for that are those
+            that it needs first. It is refused then when the machine has less memory.
 
     Raises:
         PromptError: ``prompt.*``; ``prompt.no_mask`` when the model found none of the objects.
@@ -161,6 +165,8 @@ def segment_volume(
     session = Session(volume, model, axis=stack.axis, window=window, cache=cache)
     used, settings = _engine(session, settings, engine) if propagate else (None, settings)
     begun = time.perf_counter()
+    if estimated is not None and used is not None:
+        _estimate(session, seeds, settings, used, progress, estimated)
     results = _run(session, seeds, settings, used, progress)
     completed, (labels, values, overlaps) = _check_found(results), combine(results, stack)
     seconds["segment"] = time.perf_counter() - begun
@@ -196,6 +202,22 @@ def _engine(session: Session, settings: PropagationSettings, wish: str) -> tuple
     """The engine that is used, and its settings."""
     used = choose_engine(session, settings, wish)
     return used, MemorySettings.of(settings) if used == MEMORY else settings
+
+
+def _estimate(
+    session: Session,
+    seeds: Mapping[str, ObjectSeeds],
+    settings: PropagationSettings,
+    engine: str,
+    progress: Progress,
+    estimated: Callable[[Estimate], None],
+) -> None:
+    from .estimate import check_memory, estimate_job
+
+    progress.start("Measuring the model on the first slices")
+    found = estimate_job(session, seeds, settings.limits, engine == MEMORY)
+    estimated(found)
+    check_memory(found)
 
 
 def _run(

@@ -22,6 +22,7 @@ from .requests import (
     Decided,
     EstimateRequest,
     Facts,
+    Foretold,
     ModelChoice,
     PredictRequest,
     PredictResult,
@@ -118,7 +119,8 @@ class EngineHost:
     def propagate(self, request: PropagateRequest, job: Job) -> PropagateResult:
         """Walk from the prompts of one or several objects through the slices.
 
-        The job is told a :class:`~.requests.Decided` for every decided slice. An object whose prompts cannot be used
+        The job is told a :class:`~.requests.Foretold` where that can be said, and a :class:`~.requests.Decided` for
+        every decided slice. An object whose prompts cannot be used
         is in ``errors``; the others go on. After a cancel the result holds what was done.
 
         Raises:
@@ -131,6 +133,8 @@ class EngineHost:
             seeds, settings, errors = plans(request, session)
             known = {name: self._propagations.get((session.key, name)) for name in seeds if request.reuse}
             previous = {name: one for name, one in known.items() if one is not None}
+            if not previous:
+                self._foretell(session, seeds, settings, request.engine, job)
             encodes = session.counters.encodes
             results = propagate_objects(
                 session, seeds, settings, job.progress, previous,
@@ -162,7 +166,31 @@ class EngineHost:
             cost = estimate_cost(session.volume, self._model, session.stack.axis, session.mapping)
             low, high = request.limits or (0, session.count - 1)
             slices = max(min(high, session.count - 1) - max(low, 0) + 1, 0)
-            return {**cost, "slices": slices, "seconds": round(cost["seconds_per_slice"] * slices, 2)}
+            seconds = round(cost["seconds_per_slice"] * slices, 2)
+            return {**cost, "slices": slices, "seconds": seconds, "most_slices": slices, "most_seconds": seconds}
+
+    @contextmanager
+    def lent(self, choice: ModelChoice, progress: Progress) -> Iterator[Any]:
+        """The open model for a job of another kind; after a lack of memory features are let go, as for all jobs.
+
+        Raises:
+            ModelError, DeviceError: of the model.
+        """
+        with self._memory():
+            yield self._opened(choice, progress)
+
+    def _foretell(
+        self, session: Session, seeds: Mapping[str, Any], settings: Mapping[str, Any], engine: str, job: Job
+    ) -> None:
+        """Tell what a walk will take, from what its session has done before."""
+        from ...propagation.engines import MEMORY, choose_engine
+        from ..estimate import estimate_job
+
+        rules = next(iter(settings.values()))
+        memory = choose_engine(session, rules, engine) == MEMORY
+        found = estimate_job(session, seeds, rules.limits, memory, try_out=False)
+        if found is not None:
+            job.tell(Foretold(found.to_json()))
 
     def forget(self, job: Job | None = None) -> None:
         """Let go of images and results (the scene was closed); the model stays open."""

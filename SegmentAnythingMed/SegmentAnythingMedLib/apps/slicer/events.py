@@ -18,7 +18,8 @@ EVENTS = {
     "status": "a sentence worth showing, nothing is wrong",
     "error": "SegmentAnythingMedError",
     "undo": "None: what undo and redo would do has changed",
-    "estimate": "plain values of describe.estimate_cost with slices and seconds",
+    "estimate": "plain values: seconds, slices, most_seconds, most_slices, memory_bytes (estimate.Estimate)",
+    "visit": "None: the drafts of the prior visit have changed: a proposal, results, a verdict",
     "model": "requests.Facts: a model was opened or used",
 }
 """Event -> what comes with it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from .panel_propagation import duration_words
 from .quitting import GUARD
 from .saying import said
 from .slice_words import end_words
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ...errors import SegmentAnythingMedError
     from .events import Propagated, Step, Written
     from .panel import Panel
+
+ANNOUNCED_FROM_S = 10.0
+"""Propagations that cannot take longer are not announced."""
 
 
 class Told:
@@ -37,8 +41,10 @@ class Told:
             "prompts": self._prompts,
             "dropped": self._say,
             "status": self._say,
+            "estimate": self._estimate,
             "error": self._error,
             "undo": self._undo,
+            "visit": self._visit,
         }
 
     def __call__(self, event: str, data: Any = None) -> None:
@@ -56,6 +62,22 @@ class Told:
 
     def _progress(self, step: Step) -> None:
         self.panel.propagation.show_progress(step)
+
+    def _estimate(self, cost: Mapping[str, Any]) -> None:
+        if cost["most_seconds"] < ANNOUNCED_FROM_S:
+            return
+        values = {
+            "time": duration_words(cost["seconds"]),
+            "slices": cost["slices"],
+            "most": duration_words(cost["most_seconds"]),
+            "all": cost["most_slices"],
+            "memory": round(cost["memory_bytes"] / (1 << 20)),
+        }
+        words = _(
+            "About {time} if the object is as deep as wide ({slices} slices), at most {most} ({all} slices); about "
+            "{memory} MiB of memory."
+        )
+        self.panel.say(words.format(**values))
 
     def _prompts(self, collected: Any) -> None:
         self.panel.note(" ".join(map(said, collected.notes)))
@@ -92,7 +114,17 @@ class Told:
     def _records(self, records: Any) -> None:
         self.panel.propagation.show_records(records)
 
+    def _visit(self, _nothing: Any) -> None:
+        """A proposal or drafts are there: its first segment becomes the current one."""
+        part = self.panel.visit
+        rows = part.work.rows
+        if part.work.shown is not None and rows and self.panel.parameters.segmentation is not part.work.shown:
+            self.panel.work_on(part.work.shown, rows[0].segment_id)
+        self.panel.refresh()
+
     def _error(self, error: SegmentAnythingMedError) -> None:
+        if self.panel.visit.asked(error):
+            return
         self.panel.complain(said(error))
         self.panel.refresh()
 

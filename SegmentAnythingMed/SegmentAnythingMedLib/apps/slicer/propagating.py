@@ -16,7 +16,7 @@ from .collecting import chosen_seeds, painted_on, painted_seeds, prompt_marks, s
 from .events import Propagated
 from .live import LiveTask, prompts_of
 from .markups import collect
-from .requests import PropagateRequest, PropagateResult
+from .requests import Foretold, PropagateRequest, PropagateResult
 from .saying import said
 from .tasks import Task
 
@@ -116,6 +116,9 @@ class PropagationTask(Task):
         """Write what has been decided since the last look, in one go."""
         news: dict[str, dict[int, np.ndarray]] = {}
         for told in self.job.told():
+            if isinstance(told, Foretold):
+                self.controller.listeners.tell("estimate", told.cost)
+                continue
             course = self.courses[told.name]
             for index, (record, mask) in told.slices.items():
                 course.found[index] = record

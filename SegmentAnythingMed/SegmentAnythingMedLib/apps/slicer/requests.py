@@ -163,6 +163,13 @@ class Decided:
     slices: Mapping[int, tuple[SliceRecord, np.ndarray | None]]
 
 
+@dataclass(frozen=True)
+class Foretold:
+    """Told before a propagation runs: what it will take, plain values of ``estimate.Estimate``."""
+
+    cost: Mapping[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class PropagateResult:
     """Answer to a :class:`PropagateRequest`.

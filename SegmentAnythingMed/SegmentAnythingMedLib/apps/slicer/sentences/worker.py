@@ -7,8 +7,10 @@ SENTENCES = (
     ("", _("Cancelled: the masks are what was finished before.")),
     ("", _("Expected {what} to be installed; it cannot be imported. Nothing was changed; install it first.")),
     ("", _("Measuring the model on one slice")),
+    ("", _("Measuring the model on the first slices")),
     ("", _("Opening the model")),
     ("", _("Reading intensities")),
+    ("", _("Reading the original series")),
     ("", _("Segmenting")),
     ("", _("The model found nothing for the prompts on slice {index}.")),
     ("", _(
@@ -36,6 +38,14 @@ SENTENCES = (
     ("prompt.none", _("Expected at least one object with a prompt.")),
     ("prompt.outside_limits", _(
         "Expected a prompt within the limits {low} to {high}; all prompts are on other slices: {seeds}."
+    )),
+    ("visits.other_series", _(
+        "Expected the DICOM series of today's image; the voxels of these files lie elsewhere. Choose the "
+        "folder of the series that was loaded."
+    )),
+    ("visits.other_series", _(
+        "Expected the files of today's series in one folder; they are in several. Choose a folder that "
+        "holds it."
     )),
     ("worker.stopped", _("The module is closing; nothing new can be started.")),
 )  # fmt: skip
