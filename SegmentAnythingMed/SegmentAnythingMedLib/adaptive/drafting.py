@@ -43,7 +43,7 @@ class VisitPair:
     Attributes:
         prior, follow_up: the visits.
         model: for both.
-        transform: follow-up -> prior.
+        transform: follow-up -> prior, of the visits as a whole.
         mappings: intensities of prior and follow-up.
         axis: of the follow-up's slices.
         method, protocol: see ``adapt``.
@@ -66,6 +66,7 @@ class VisitPair:
         self,
         name: str,
         warped: np.ndarray,
+        transform: VisitTransform,
         others: list[np.ndarray],
         given: Mapping[int, SlicePrompts],
         progress: Progress,
@@ -75,18 +76,19 @@ class VisitPair:
         Args:
             name: of the prior's masks.
             warped: bool [K, J, I] of the follow-up, not empty.
+            transform: follow-up -> prior, for this structure.
             others: warped masks of the other structures.
             given: slice of the follow-up -> prompts of a person.
             progress: its ``cancel`` ends the work.
         """
         arena = open_arena(
-            self.prior.volume, self.prior.masks[name], self.follow_up, warped, others, self.transform, self.model,
+            self.prior.volume, self.prior.masks[name], self.follow_up, warped, others, transform, self.model,
             self.mappings, self.axis, self.settings,
         )  # fmt: skip
         try:
             given = {index - arena.first: arena.cut_prompts(prompts) for index, prompts in given.items()}
             found = self._search(arena, {n: p for n, p in given.items() if 0 <= n < len(arena.warped)}, progress)
-            return self._draft(name, arena, found, warped)
+            return self._draft(name, arena, found, warped, transform)
         finally:
             for session in (arena.follow_up, arena.prior):
                 for key in ("encodes", "decodes"):
@@ -106,12 +108,12 @@ class VisitPair:
             method = one_shot_method(self.method)
         return search_slicewise(arena, method, self.settings.references, progress, paired_by_index=published)
 
-    def _draft(self, name: str, arena: Arena, found: Search, warped: np.ndarray) -> Draft:
+    def _draft(self, name: str, arena: Arena, found: Search, warped: np.ndarray, transform: VisitTransform) -> Draft:
         shape, modelled = self.follow_up.shape, found.segmented
         logits = _logits(arena, found)
         segmented, fit = modelled, None
         if found.outcome == words_of.FOUND and found.start is not None:
-            fused = self._fused(arena, found, logits)
+            fused = self._fused(arena, found, logits, transform)
             fit = fused.fit
             segmented = without_crumbs(fused.mask, modelled)
         whole_logits = np.moveaxis(logits, 0, AXES.index(arena.axis)).astype(np.float16)
@@ -124,9 +126,9 @@ class VisitPair:
             whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
         )  # fmt: skip
 
-    def _fused(self, arena: Arena, found: Search, logits: np.ndarray) -> Fused:
+    def _fused(self, arena: Arena, found: Search, logits: np.ndarray, transform: VisitTransform) -> Fused:
         """The model's answer, and the warped contour where the visits look alike."""
-        pulled = self.mappings[0].apply(warp_image(self.prior.volume, arena.follow_up.volume, self.transform).voxels)
+        pulled = self.mappings[0].apply(warp_image(self.prior.volume, arena.follow_up.volume, transform).voxels)
         before = np.moveaxis(pulled.reshape(*pulled.shape[:3], -1).mean(axis=-1), AXES.index(arena.axis), 0)
         today = np.stack([grey(arena.follow_up, n) for n in range(arena.follow_up.count)])
         chosen = found.followed.chosen

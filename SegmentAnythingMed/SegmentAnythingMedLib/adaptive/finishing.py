@@ -30,7 +30,7 @@ def finished(draft: Draft, pair: VisitPair, warped: WarpedMask, report: Registra
     prior_mask = pair.prior.masks[draft.name]
     changes = changes_between(pair.prior.volume, prior_mask, pair.follow_up, mask, draft.warped)
     agreement = _agreement(draft, pair, changes.prior_ml)
-    flag = raise_flag(draft.outcome, agreement, report, structure=draft.name, warped=warped)
+    flag = raise_flag(draft.outcome, agreement, report, structure=draft.name, warped=warped, remarks=draft.doubts)
     for array in (mask, draft.segmented, draft.warped):
         array.setflags(write=False)
     return StructureResult(

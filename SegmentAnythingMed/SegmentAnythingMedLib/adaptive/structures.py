@@ -34,6 +34,7 @@ class Draft:
         fit: how alike the visits look near the contours, 0..1, or None.
         heat_map: float32, or None.
         remarks: sentences.
+        doubts: sentences that call for a look, whatever the figures say.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Draft:
     fit: float | None = None
     heat_map: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> dict[int, SlicePrompts]:

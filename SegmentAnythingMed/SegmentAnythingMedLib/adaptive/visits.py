@@ -94,11 +94,11 @@ def adapt(
         tuple(estimate_mapping(volume, settings.window) for volume in volumes),
         choose_axis(follow_up) if settings.axis == "auto" else settings.axis, method, protocol, settings, {},
     )  # fmt: skip
-    warped = {name: warp_mask(mask, prior.volume, follow_up, found) for name, mask in masks.items()}
+    warped = {name: _warped(mask, *volumes, found, lenient=given is None) for name, mask in masks.items()}
     drafts, completed = _drafts(pair, warped, prompts or {}, progress)
     clock.lap("structures")
     make_exclusive(drafts, masks)
-    results = {name: finished(draft, pair, warped[name], report) for name, draft in drafts.items()}
+    results = {name: finished(draft, pair, warped[name][0], report) for name, draft in drafts.items()}
     clock.lap("agreement")
     return Adaptation(
         results, pair.axis, found, report, tuple(findings), settings, method, protocol, asdict(model.info),
@@ -159,27 +159,46 @@ def _transform(
         return given, None  # images that cannot be compared (colour, no contrast) may be used with a given transform
 
 
+def _warped(
+    mask: np.ndarray, prior: Volume, follow_up: Volume, transform: VisitTransform, lenient: bool
+) -> tuple[WarpedMask, VisitTransform]:
+    """W and the transform it came through.
+
+    A registration that throws a structure out of an image in which its old place is visible has gone astray there; the
+    structure is then looked for at its old place.
+    """
+    warped = warp_mask(mask, prior, follow_up, transform)
+    if lenient and warped.outside_fraction >= MOST_OUTSIDE:
+        still = VisitTransform.identity()
+        copied = warp_mask(mask, prior, follow_up, still)
+        if copied.outside_fraction < 0.5:
+            return copied, still
+    return warped, transform
+
+
 def _drafts(
     pair: VisitPair,
-    warped: Mapping[str, WarpedMask],
+    warped: Mapping[str, tuple[WarpedMask, VisitTransform]],
     prompts: Mapping[str, Mapping[int, SlicePrompts]],
     progress: Progress,
 ) -> tuple[dict[str, Draft], bool]:
     """Structure by structure; what is finished is kept after a cancel."""
     drafts: dict[str, Draft] = {}
     progress.start("Looking for structures", len(warped))
-    for name, brought in warped.items():
+    for name, (brought, transform) in warped.items():
         if not brought.in_image or brought.outside_fraction >= MOST_OUTSIDE:
             words = f"{brought.outside_fraction:.0%} of it lies outside the follow-up's field of view."
             drafts[name] = without_search(name, words_of.NOT_IN_IMAGE, brought.mask, words)
         elif pair.method == REGISTRATION:
             drafts[name] = without_search(name, words_of.REGISTRATION_ONLY, brought.mask)
         else:
-            others = [other.mask for key, other in warped.items() if key != name]
+            others = [other.mask for key, (other, _) in warped.items() if key != name]
             try:
-                drafts[name] = pair.draft(name, brought.mask, others, prompts.get(name, {}), progress)
+                drafts[name] = pair.draft(name, brought.mask, transform, others, prompts.get(name, {}), progress)
             except Cancelled:
                 return drafts, False
+            if transform is not pair.transform:
+                drafts[name].doubts = ("the registration lost its surroundings; it was looked for at its old place",)
         progress.advance()
     return drafts, True
 
