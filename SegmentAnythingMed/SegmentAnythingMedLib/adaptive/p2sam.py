@@ -13,11 +13,13 @@ import numpy as np
 
 from ..prompts.types import Box
 from .cascade import CascadeRules
+from .distance import distance_named
 from .one_shot import CandidateRow, OneShotResult, Reference, no_points, nothing_found, require_references
 from .p2sam_settings import P2SAMSettings
 from .prompting import Limits, PointFinder
 from .reference_pool import ReferencePool
 from .retrieval import Candidate, Judge, retrieve
+from .tokens import foreground_cells, spread_out
 from .views import View
 
 
@@ -41,6 +43,23 @@ class P2SAM:
         if self._pool is None or not self._pool.same(references):
             self._pool = ReferencePool(references, self.settings)
         return self._pool
+
+    def distance(self, references: Sequence[Reference], target: View, mask: np.ndarray) -> float:
+        """How unlike the object of the references a mask of the target is, however it was made.
+
+        Args:
+            references: at least one.
+            target: view that shows the mask.
+            mask: bool [H, W] in stored pixels of the target.
+
+        Returns:
+            On the scale of ``OneShotResult.distance`` (the area rule on both sides); infinite for an empty mask.
+        """
+        require_references(references)
+        shown = target.show(mask)
+        cells = foreground_cells(shown, target.frame, target.tokens.shape[:2]) & target.valid
+        tokens = spread_out(target.tokens[cells], self.settings.most_tokens)
+        return distance_named(self.settings.distance)(self.pool(references).foreground, tokens)
 
     def segment(
         self,
