@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..adaptive.preflight import VisitFacts
+from ..adaptive.transform_files import load_transform
 from ..adaptive.transforms import VisitTransform
 from ..adaptive.visit_results import PriorVisit
 from ..errors import InputError
@@ -68,9 +69,10 @@ def read_visits(
     transform = request.transform
     if isinstance(transform, Path):
         hashes["transform"] = _checked_sha256(transform)
-        transform = read_transform(transform)
     progress.start("Reading the follow-up image")
     follow_up = load_volume(request.follow_up, series=series, allow_gaps=allow_gaps, progress=progress)
+    if isinstance(transform, Path):
+        transform = load_transform(transform, image, follow_up)
     facts = visit_facts(follow_up)
     prior = PriorVisit(image, loaded.masks, visit_facts(image, loaded), sources_of(request.prior_mask, loaded))
     notes = [("the prior image", image.notes), ("the follow-up", follow_up.notes)]
@@ -108,20 +110,6 @@ def sources_of(path: Path, loaded: LoadedStructures) -> dict[str, str]:
     """Structure -> where its contour comes from, in words."""
     words = {LABELS: path.name}.get(loaded.kind, loaded.kind.upper())
     return dict.fromkeys(loaded.masks, words)
-
-
-def read_transform(path: Path) -> VisitTransform:
-    """A transform of ITK or 3D Slicer (.tfm, .h5, .txt, .mat).
-
-    Raises:
-        InputError: ``visits.transform``.
-    """
-    import SimpleITK as sitk
-
-    try:
-        return VisitTransform(sitk.ReadTransform(str(path)), "file")
-    except RuntimeError:
-        raise InputError("visits.transform", f"{path.name} holds no transform that can be read.") from None
 
 
 def _checked_sha256(path: Path) -> str:
