@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from registration_phantom import body, bump, rotation
 from SegmentAnythingMedLib.adaptive.deformable import DeformableSettings, Level
 from SegmentAnythingMedLib.adaptive.registration import SimpleITKRegistrar, assess
 from SegmentAnythingMedLib.adaptive.registration_judgement import RegistrationLimits, judge, judge_given
@@ -18,7 +19,6 @@ from SegmentAnythingMedLib.errors import Cancelled, InputError
 from SegmentAnythingMedLib.progress import Progress
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
-from visit_phantom import body, bump, rotation
 
 QUICK = DeformableSettings(levels=(Level(4, 2, 6.0, 20), Level(2, 2, 4.0, 20), Level(1, 1, 2.0, 15)), samples=10_000)
 ORGAN = np.array([-30.0, -8.0, 0.0])

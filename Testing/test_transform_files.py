@@ -8,11 +8,11 @@ import SimpleITK as sitk
 from dicom_phantom import make_series, write
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from registration_phantom import bump, rotation
 from SegmentAnythingMedLib.adaptive.transform_files import load_transform, save_transform
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.files.dicom import read_series
-from visit_phantom import bump, rotation
 
 PRIOR, TODAY, OTHER = "1.2.3.100", "1.2.3.200", "1.2.3.300"
 PLACES = np.array([-30.0, 12, 100]) + np.random.default_rng(0).uniform(0, 8, (30, 3))

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from registration_phantom import bump, rotation
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform, chain, parts_of
 from SegmentAnythingMedLib.errors import InputError
-from visit_phantom import bump, rotation
 
 POINTS = np.random.default_rng(0).uniform(-80, 80, (20, 3))
 

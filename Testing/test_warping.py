@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from registration_phantom import bump, rotation
 from SegmentAnythingMedLib.adaptive.inversion import inverse_points, inverted
 from SegmentAnythingMedLib.adaptive.pulling import displacements
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
@@ -13,7 +14,6 @@ from SegmentAnythingMedLib.adaptive.warping import signed_distance, warp_image, 
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
-from visit_phantom import bump, rotation
 
 CENTRE = np.array([12.0, -7.0, 30.0])
 RADII = np.array([14.0, 9.0, 11.0])
