@@ -13,7 +13,14 @@ from dicom_balls import save_ball_series
 from SegmentAnythingMedLib.adaptive.visit_results import PriorVisit, SliceDecision
 from SegmentAnythingMedLib.apps.adapt_drafts import describe_draft, drafts_of, label_map, origin_of, slice_runs
 from SegmentAnythingMedLib.apps.adapt_figure import heading, save_visit_figure
-from SegmentAnythingMedLib.apps.adapt_report import SCHEMA_PATH, build_adapt_report, describe_prompts, plain, uid_sha256
+from SegmentAnythingMedLib.apps.adapt_report import (
+    SCHEMA_PATH,
+    build_adapt_report,
+    describe_prompts,
+    percent,
+    plain,
+    uid_sha256,
+)
 from SegmentAnythingMedLib.files.drafts import Code, Draft
 from SegmentAnythingMedLib.files.images import load_volume
 from SegmentAnythingMedLib.files.rtstruct_write import write_rtstruct
@@ -99,6 +106,12 @@ def test_prompts_are_written_as_prompts_are_read(visits):
 def test_numbers_that_json_does_not_know_become_null():
     given = {1: np.float32(np.inf), "a": (np.nan, np.int64(3), np.array([1.0, -np.inf]))}
     assert plain(given) == {"1": None, "a": [None, 3, [1.0, None]]}
+
+
+def test_changes_in_words():
+    assert [percent(x) for x in (-0.2, 0.4, 12.5, -100.0, None, np.nan)] == [
+        "±0 %", "±0 %", "+12 %", "-100 %", "? %", "? %",
+    ]  # fmt: skip
 
 
 def test_drafts_carry_over_what_identifies_a_structure(visits):

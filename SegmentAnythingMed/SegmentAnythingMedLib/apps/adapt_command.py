@@ -13,7 +13,7 @@ from ..models.catalog import load_model
 from ..progress import Progress
 from .adapt_inputs import Visits, read_visits
 from .adapt_outputs import Finished, result_folder, write_results
-from .adapt_report import build_adapt_report
+from .adapt_report import build_adapt_report, percent
 from .adapt_request import AdaptRequest
 from .outputs import Outputs
 from .pipelines import CANCELLED, Remark
@@ -113,6 +113,6 @@ def line_of(one: Mapping[str, Any]) -> str:
     changes, flag = one["changes"], one["flag"]
     size = f"{changes['prior_ml']:.2f} ml on the prior"
     if one["voxels"]:
-        size = f"{changes['prior_ml']:.2f} -> {one['volume_ml']:.2f} ml ({changes['volume_percent']:+.0f} %)"
+        size = f"{changes['prior_ml']:.2f} -> {one['volume_ml']:.2f} ml ({percent(changes['volume_percent'])})"
     look = f"; slices {', '.join(map(str, flag['slices'][:12]))}" if flag["slices"] else ""
     return f"{flag['colour']:8} {one['name']}: {one['outcome']}, {size}: {'; '.join(flag['reasons'])}{look}"

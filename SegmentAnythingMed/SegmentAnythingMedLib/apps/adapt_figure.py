@@ -23,6 +23,7 @@ from ..files.atomic import write_bytes
 from ..space.intensity import IntensityMapping, estimate_mapping
 from ..space.volume import Volume
 from .adapt_panels import Pair, Scene
+from .adapt_report import percent
 from .figure import BACKGROUND, DPI, patient_sides
 from .figure_panel import FAINT_INK, FONT, INK, write_sides
 
@@ -155,7 +156,7 @@ def heading(name: str, one: StructureResult) -> str:
         return f"{name[:40]}: {one.outcome} ({changes.prior_ml:.1f} ml on the prior)"
     return (
         f"{name[:40]}: {one.outcome}, {changes.prior_ml:.1f} → {changes.follow_up_ml:.1f} ml "
-        f"({changes.volume_percent:+.0f} %)"
+        f"({percent(changes.volume_percent)})"
     )
 
 

@@ -186,6 +186,13 @@ def _uid_hashes(volume: Volume) -> dict[str, str | None]:
     return {f"{key}_sha256": uid_sha256(uid) if (uid := getattr(source, key, "")) else None for key in given}
 
 
+def percent(value: float | None) -> str:
+    """A change with its sign for people; ``±0 %`` when there is none to speak of, ``?`` when it is not known."""
+    if value is None or not math.isfinite(value):
+        return "? %"
+    return f"{round(value):+d} %" if round(value) else "±0 %"
+
+
 def uid_sha256(uid: str) -> str:
     """SHA-256 of a UID as text, 64 hexadecimal digits."""
     return hashlib.sha256(uid.encode("ascii", "replace")).hexdigest()

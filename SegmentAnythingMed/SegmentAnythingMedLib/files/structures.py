@@ -101,8 +101,8 @@ class LoadedStructures:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """All notes, those of a structure with its name."""
-        own = [f"{one.name}: {note}" for one in self.structures for note in one.notes]
+        """All notes, those of a structure with its name; of one that lies outside, only that."""
+        own = [f"{one.name}: {note}" for one in self.structures if one.status != _OUTSIDE for note in one.notes]
         lost = [f"{one.name}: left out, {one.why}." for one in self.structures if one.why]
         return (*self.notes, *own, *lost)
 
