@@ -20,7 +20,7 @@ SLICER_PACKAGES = {"slicer", "qt", "ctk", "vtk"}
 AT_FILE_SCOPE = SLICER_PACKAGES | {"numpy", "SegmentAnythingMedLib", "SegmentEditorEffects"}
 # Who may know the widgets, and who must not know the application at all: its code runs in the worker thread.
 WITH_QT = ("panel", "slice_table", "shortcuts", "placing", "parameters", "effect", "quitting")
-WITHOUT_SLICER = ("worker", "engine_host", "plans", "requests", "requirements", "graphics_driver")
+WITHOUT_SLICER = ("worker", "engine_host", "plans", "requests", "requirements", "graphics_driver", "adapting")
 INSTALLERS = {"pip_install", "pip_ensure", "pip_uninstall", "installTorch", "ensure_ready", "ensure_sam2"}
 SLOW_CALLS = INSTALLERS | {"urlretrieve", "urlopen", "load_model", "run", "Popen", "check_call", "import_engine"}
 SHOWN_PROPERTIES = {"text", "toolTip", "title", "windowTitle", "placeholderText", "statusTip"}

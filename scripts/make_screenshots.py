@@ -17,7 +17,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PANEL_WIDTH = 460
 INPUT, PROMPTS, RESULT = "inputSection", "promptsSection", "resultSection"
 PROPAGATION, SETTINGS, KEYS = "propagationSection", "settingsSection", "shortcutsSection"
-SECTIONS = (INPUT, PROMPTS, RESULT, PROPAGATION, SETTINGS, KEYS)
+VISIT, MODELS = "visitSection", "modelsSection"
+SECTIONS = (INPUT, PROMPTS, RESULT, PROPAGATION, SETTINGS, VISIT, MODELS, KEYS)
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow" if os.name == "posix" else "")
@@ -102,8 +103,56 @@ def take_all(folder: Path) -> None:
     tutorial.accept()
     camera.shoot("6-accepted", (INPUT, RESULT, PROPAGATION))
     camera.shoot("panel-settings", (SETTINGS, KEYS), view=False)
+    select_model(tutorial.at, "medsam")
+    camera.shoot("panel-models", (MODELS,), view=False)
+    compare_visits(tutorial)
+    camera.shoot("prior-visit", (VISIT,))
     tutorial.close()
     host.close_gui()
+
+
+def select_model(at: Any, name: str) -> None:
+    """Select a line of the list of models."""
+    names = [row.entry.name for row in at.panel.models.rows]
+    at.ui.modelsTable.setCurrentCell(names.index(name), 0)
+
+
+def compare_visits(tutorial: Any) -> None:
+    """Today's image is made from the sample, whose reference masks are the contours of the prior visit."""
+    import slicer
+    import vtk
+    from conftest import SAMPLE
+    from SegmentAnythingMedLib import load_volume
+    from SegmentAnythingMedLib.apps.slicer.volumes import volume_from_node
+    from SegmentAnythingMedLib.evaluation.known_truth import Change, make_follow_up
+
+    at, labels = tutorial.at, load_volume(SAMPLE / "labels.nii.gz").voxels
+    masks = {name: labels == value for value, name in enumerate(("bladder", "left femur", "right femur"), start=1)}
+    change = Change("smaller", deformation_mm=8.0, growth=0.7, noise=0.01)
+    follow_up = make_follow_up(volume_from_node(tutorial.volume), masks, change)
+    contours = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Prior contours")
+    contours.CreateDefaultDisplayNodes()
+    contours.SetReferenceImageGeometryParameterFromVolumeNode(tutorial.volume)
+    for name, mask in masks.items():
+        segment_id = contours.GetSegmentation().AddEmptySegment("", name)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype("uint8"), contours, segment_id, tutorial.volume)
+    matrix = vtk.vtkMatrix4x4()
+    tutorial.volume.GetIJKToRASMatrix(matrix)
+    today = slicer.util.addVolumeFromArray(follow_up.volume.voxels, name="Today")
+    today.SetIJKToRASMatrix(matrix)
+    today.GetDisplayNode().AutoWindowLevelOff()
+    today.GetDisplayNode().SetWindowLevel(400, 40)
+    at.parameters.segmentation.GetDisplayNode().SetVisibility(False)
+    contours.GetDisplayNode().SetVisibility(False)
+    at.parameters.inputVolume = today
+    at.parameters.priorVolume, at.parameters.priorSegmentation = tutorial.volume, contours
+    at.press("proposeButton")
+    at.wait()
+    at.press("segmentVisitButton")
+    at.wait()
+    at.show(today, (155, 83, 14))
+    at.ui.visitTable.setCurrentCell(0, 0)
+    at.panel.visit.refresh()
 
 
 def main() -> None:

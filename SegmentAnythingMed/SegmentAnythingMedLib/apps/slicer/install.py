@@ -29,6 +29,7 @@ OLDEST_SLICER = (5, 10)
 TORCH = Requirement("torch", "2.10")
 TORCHVISION = Requirement("torchvision", "0.25")
 SAM2 = Requirement("sam2", "1.1", "2")
+ADAPTIVE = (Requirement("scikit-learn", "1.5"), Requirement("POT", "0.9.5", "0.9.7"))
 SAM2_FAMILIES = ("sam2", "medsam2")
 SLICER_OWN = ("numpy", "scipy", "SimpleITK", "pydicom", "pillow", "requests", "vtk")
 KEPT = (*SLICER_OWN, TORCH.name, TORCHVISION.name)
@@ -55,6 +56,15 @@ def ensure_sam2() -> None:
     """
     ensure_ready()
     ensure_packages([SAM2])
+
+
+def ensure_adaptive() -> None:
+    """The packages that compare two visits, when a prior visit is asked for.
+
+    Raises:
+        InstallError: as :func:`ensure_ready`.
+    """
+    ensure_packages(ADAPTIVE)
 
 
 def ensure_for(model_name: str) -> None:

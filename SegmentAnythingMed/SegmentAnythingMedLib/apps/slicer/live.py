@@ -14,6 +14,7 @@ from .events import Written
 from .markups import collect
 from .requests import CandidatesRequest, CandidatesResult, PredictRequest, PredictResult, Scan
 from .tasks import Task
+from .visit_prompts import is_proposed
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -163,7 +164,7 @@ def take_prompts(controller: Controller, began: float, force: bool = False) -> N
     collected = collect(segmentation, segment_id, volume, scan.axis)
     target = target_of(controller.generation, volume, segmentation, segment_id, scan, collected.fingerprint)
     controller.listeners.tell("prompts", collected)
-    if not (controller.live or force):
+    if not (controller.live or force) or (is_proposed(segmentation, segment_id) and not force):
         return
     state = controller.scribe.state(target)
     if force and not collected.prompts:

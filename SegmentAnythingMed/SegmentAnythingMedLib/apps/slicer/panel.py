@@ -17,6 +17,7 @@ from .collecting import DISPLAY
 from .drawing import slice_views
 from .drawn_prompts import add_drawing
 from .geometry import dimensions
+from .install import ensure_adaptive
 from .panel_actions import Actions
 from .panel_events import Told
 from .panel_input import InputPart
@@ -24,6 +25,7 @@ from .panel_models import ModelPart
 from .panel_prompts import PromptPart
 from .panel_propagation import PropagationPart
 from .panel_result import ResultPart
+from .panel_visit import VisitPart
 from .parameters import ModuleParameters, propagation_settings
 from .placing import PromptTools
 from .prompt_nodes import prompt_node, show_only
@@ -32,6 +34,7 @@ from .provenance import read_provenance
 from .quitting import GUARD
 from .saying import said
 from .shortcuts import Shortcuts
+from .visit_work import VisitWork
 
 POLL_MS = 30
 _COLUMN = {"i": 0, "j": 1, "k": 2}
@@ -57,6 +60,8 @@ class Panel:
         self.prompts = PromptPart(ui, self.actions.take_tool, self.actions.choose_answer)
         self.result = ResultPart(ui)
         self.propagation = PropagationPart(ui, self.actions.go_to)
+        work = VisitWork(controller, ensure_adaptive)
+        self.visit = VisitPart(ui, work, self.guarded, self.actions.go_to, self.work_on)
         self.watch = PromptWatch(controller.prompts_changed)
         self.shortcuts = Shortcuts(self.actions.keys(), owner)
         ui.shortcutsLabel.text = self.shortcuts.table()
@@ -90,6 +95,7 @@ class Panel:
         """The nodes are about to go."""
         self.tools.put_down()
         self.watch.stop()
+        self.visit.work.scene_closing()
         self.controller.scene_closing()
         self.propagation.show_records({})
         self.prompts.show_answers((), -1)
@@ -114,6 +120,7 @@ class Panel:
         self.watch.stop()
         self.inputs.close()
         self.models.close()
+        self.visit.close()
         self.controller.unlisten(self.told)
 
     # ---- state ----
@@ -130,6 +137,7 @@ class Panel:
             with self.guarded():
                 last_slice = self._apply(parameters)
             self.propagation.show(parameters, last_slice)
+            self.visit.show(parameters)
         finally:
             self._applying = False
         if self._entered and parameters is not None:
@@ -140,6 +148,7 @@ class Panel:
         """A node has left the scene; what was to be written into it is not wanted any more."""
         concerned = node in (self.controller.volume, self.controller.segmentation)
         self.controller.node_removed(node)
+        self.visit.work.node_removed(node)
         if concerned:
             self.refresh()
 
@@ -153,6 +162,7 @@ class Panel:
         self.result.show(status, controller.can_undo, controller.can_redo, controller.busy)
         self.ui.propagateButton.enabled = segment and not controller.propagating
         self.ui.cancelButton.enabled = controller.busy
+        self.visit.refresh()
         if not controller.busy:
             self.propagation.hide_progress()
 
@@ -244,6 +254,11 @@ class Panel:
 
     def _segments_changed(self) -> None:
         self.show(self.parameters)
+
+    def work_on(self, segmentation: Any, segment_id: str) -> None:
+        """A draft of the prior visit becomes the current segment."""
+        if self.parameters is not None and segmentation is not None:
+            self.parameters.segmentation, self.parameters.segmentID = segmentation, segment_id
 
     def _models_changed(self) -> None:
         """Checkpoints have come or gone."""

@@ -4,13 +4,15 @@
 from typing import Annotated, Any
 
 import slicer
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTransformNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 _KEPT = "SegmentAnythingMedParameters"
-_REFERENCES = ("inputVolume", "segmentation")
+_REFERENCES = ("inputVolume", "segmentation", "priorVolume", "priorSegmentation", "priorTransform")
 DIRECTIONS = ("both", "up", "down")
 AXES = ("auto", "k", "j", "i")
+ALIGNMENTS = ("register", "same", "given")
+VISIT_METHODS = ("p2sam", "registration")
 ADJUSTABLE = {
     "iou_threshold": "iouThreshold",
     "area_ratio": "areaRatio",
@@ -40,6 +42,9 @@ class ModuleParameters:
         direction: of a propagation.
         limited, lowerLimit, upperLimit: first and last slice a propagation may touch, inclusive.
         doubtfulFirst: order of the slice table.
+        priorVolume, priorSegmentation: the earlier visit.
+        alignment: how the visits lie to each other; ``priorTransform`` for ``given``.
+        visitMethod: how structures are looked for.
         iouThreshold ... patience: see ``PropagationSettings``.
     """
 
@@ -64,6 +69,11 @@ class ModuleParameters:
     depthDoubt: Annotated[float, WithinRange(0.0, 1.0)] = 0.1
     appearance: Annotated[float, WithinRange(0.0, 1.0)] = 0.3
     patience: Annotated[int, WithinRange(0, 20)] = 1
+    priorVolume: vtkMRMLScalarVolumeNode
+    priorSegmentation: vtkMRMLSegmentationNode
+    priorTransform: vtkMRMLTransformNode
+    alignment: Annotated[str, Choice(list(ALIGNMENTS))] = "register"
+    visitMethod: Annotated[str, Choice(list(VISIT_METHODS))] = "p2sam"
 
 
 def wrapped(node: Any) -> ModuleParameters:

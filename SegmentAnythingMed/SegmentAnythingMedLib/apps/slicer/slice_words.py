@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from slicer.i18n import tr as _
 
+from ...adaptive import visit_results
 from ...propagation import records
 from ...propagation.records import SliceRecord
 from .saying import said
@@ -56,6 +57,11 @@ def reason_words(reason: str) -> str:
         records.BACKWARD: _("Followed downwards"),
         records.BLEND: _("Between two of your slices"),
         records.INTERPOLATED: _("Shape filled in, not seen by the model"),
+        visit_results.SEGMENTED: _("Prior visit: found by the model"),
+        visit_results.PROPAGATED: _("Prior visit: followed from the next slice"),
+        visit_results.MATCHED: _("Prior visit: found by its look"),
+        visit_results.WARPED: _("Prior visit: moved contour, not seen by the model"),
+        visit_results.EDITED: _("Prior visit: from your prompts"),
     }
     return known[reason] if reason in known else _("End: {why}").format(why=end_words(reason))
 
