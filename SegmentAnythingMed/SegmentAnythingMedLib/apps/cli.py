@@ -17,10 +17,11 @@ from .. import __version__
 from ..errors import Cancelled, InputError, SegmentAnythingMedError
 from .adapt_options import add_adapt, add_model_options
 from .arguments import join_negative_numbers
+from .installation import broken_package
 from .model_commands import add_models
 from .terminal import say
 
-OURS = {"model.nan", "session.closed"}
+OURS = {"model.nan", "session.closed", "device.lost"}
 """Codes of errors that no other input would avoid."""
 DONE, OUR_FAULT, USERS_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -132,9 +133,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from . import commands  # after the options are known to be right: it takes a moment
+    try:
+        from . import commands  # after the options are known to be right: it takes a moment
 
-    return getattr(commands, options.command)(options) or DONE
+        return getattr(commands, options.command)(options) or DONE
+    except (ImportError, OSError) as error:
+        broken = broken_package(error)
+        if broken is None:
+            raise
+        raise broken from None
 
 
 def _report(error: SegmentAnythingMedError, as_json: bool) -> None:
