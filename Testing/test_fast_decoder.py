@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from dataclasses import replace
 
@@ -9,12 +10,17 @@ import numpy as np
 import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from SegmentAnythingMedLib.engine.session import Session
 from SegmentAnythingMedLib.models import fast_decoder
 from SegmentAnythingMedLib.models.catalog import FAST_VARIABLE, load_model
-from SegmentAnythingMedLib.models.fast_decoder import FastDecoder, RecentStates
-from SegmentAnythingMedLib.models.frame import Frame
+from SegmentAnythingMedLib.models.fast_decoder import Cells, FastDecoder, RecentStates, SliceState
+from SegmentAnythingMedLib.models.frame import OUTSIDE_LOGIT, Frame
 from SegmentAnythingMedLib.models.interface import SliceFeatures
+from SegmentAnythingMedLib.models.network_prompts import NetworkPrompts
+from SegmentAnythingMedLib.models.sam import cells_around
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
+from SegmentAnythingMedLib.space.affine import Affine
+from SegmentAnythingMedLib.space.volume import Volume
 from tiny_sam import save_stock_sam, stock_sam
 
 GRID = 64
@@ -95,6 +101,91 @@ def test_a_map_that_is_not_square_keeps_its_order(parts):
     ours, _ = fast.predict(fast.state(embedding[0]), sparse, dense, True)
     assert ours.shape == (1, 3, 12, 20)
     assert difference(ours, theirs) <= 1e-5
+
+
+def calm(parts, sign: float) -> tuple[FastDecoder, MaskDecoder, SliceState]:
+    """A decoder whose logits have one sign everywhere: the mask covers everything, or nothing."""
+    prompts, stock, embedding = parts
+    stock = copy.deepcopy(stock)
+    stock.output_upscaling[3].weight.zero_()
+    stock.output_upscaling[3].bias.copy_(torch.rand(32) + 1)
+    for net in stock.output_hypernetworks_mlps:
+        net.layers[-1].weight.mul_(1e-3)
+        net.layers[-1].bias.fill_(sign)
+    fast = FastDecoder(stock, prompts.get_dense_pe(), prompts.no_mask_embed.weight)
+    return fast, stock, fast.state(embedding[0])
+
+
+@pytest.mark.parametrize("multimask", [False, True])
+def test_cells_around_the_prompt_are_exact_and_the_rest_is_background(parts, multimask):
+    prompts, _, embedding = parts
+    fast, stock, state = calm(parts, -1.0)
+    sparse, dense = ask(prompts, "box")
+    cells = Cells(5, 10, 30, 50)
+    masks, quality = stock(embedding, prompts.get_dense_pe(), sparse, dense, multimask)
+    ours = fast.predict(state, sparse, None, multimask, cells)
+    inside = np.s_[:, :, 4 * 5 : 4 * 30, 4 * 10 : 4 * 50]
+    assert difference(ours[0][inside], masks[inside]) <= 1e-5
+    assert difference(ours[1], quality) <= 1e-5
+    ours[0][inside] = OUTSIDE_LOGIT
+    assert bool((ours[0] == OUTSIDE_LOGIT).all())
+
+
+def test_cells_keep_the_order_of_what_is_in_them(parts):
+    """Random weights, so that every place looks different; a mask may touch all but the map's own border."""
+    prompts, stock, embedding = parts
+    fast = FastDecoder(stock, prompts.get_dense_pe(), prompts.no_mask_embed.weight)
+    sparse, _ = ask(prompts, "box")
+    state = fast.state(embedding[0])
+    whole, _ = fast.predict(state, sparse, None, False)
+    part, _ = fast.predict(state, sparse, None, False, Cells(0, 0, GRID, GRID))
+    assert torch.equal(part, whole)
+
+
+@pytest.mark.parametrize("cells", [Cells(5, 10, 30, 50), Cells(0, 0, 30, 64), Cells(0, 10, 64, 64)])
+def test_a_mask_that_reaches_the_border_of_the_cells_is_looked_at_whole(parts, cells):
+    prompts, _, _ = parts
+    fast, _, state = calm(parts, 1.0)
+    sparse, _ = ask(prompts, "box")
+    found, _ = fast.predict(state, sparse, None, False, cells)
+    assert bool((found > 0).all())
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"box": np.array([320.0, 160, 640, 320])}, Cells(0, 10, 30, 50)),  # 20 x 10 cells and half of 20 on each side
+        ({"box": np.array([320.0, 160, 336, 176])}, Cells(6, 16, 15, 25)),  # four cells at least
+        ({"box": np.array([900.0, 900, 1024, 1024])}, Cells(52, 52, 64, 64)),
+        ({"points": np.array([[500.0, 500.0]])}, None),
+    ],
+)
+def test_cells_around_prompts(asked, expected):
+    nothing = {"points": np.zeros((0, 2)), "labels": np.zeros(0, dtype=int), "box": None, "mask": None}
+    assert cells_around(NetworkPrompts(**{**nothing, **asked}), 1024, (64, 64)) == expected
+
+
+def test_cells_hold_the_mask_prompt_and_the_points_too():
+    mask = np.full((256, 256), -5.0)
+    mask[100:120, 40:80] = 5.0
+    asked = NetworkPrompts(np.array([[800.0, 420.0]]), np.ones(1, dtype=int), None, mask)
+    cells = cells_around(asked, 1024, (64, 64))
+    assert (cells.col0, cells.col1) == (0, 64)
+    assert cells.row0 <= 25 - 20
+    assert cells.row1 >= 30 + 20
+
+
+def test_only_following_looks_around_the_prompt(tmp_path, monkeypatch):
+    model = load_model(save_stock_sam(tmp_path / "tiny.pth", stock_sam()), "cpu", family="sam")
+    seen = []
+    predict = model._decoder.predict
+    monkeypatch.setattr(model._decoder, "predict", lambda *asked: seen.append(asked[4]) or predict(*asked))
+    volume = Volume(np.random.default_rng(0).normal(size=(2, 60, 100)), Affine.from_parts((1, 1, 3)), modality="MR")
+    with Session(volume, model) as session:
+        session.predict(0, SlicePrompts(box=(30.0, 20.0, 40.0, 30.0)))
+        session.predict(1, SlicePrompts(box=(30.0, 20.0, 40.0, 30.0)), propagated=True)
+    assert seen[0] is None
+    assert isinstance(seen[1], Cells)
 
 
 @pytest.mark.parametrize("multimask", [False, True])

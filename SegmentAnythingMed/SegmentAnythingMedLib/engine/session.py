@@ -245,7 +245,7 @@ class Session:
             return self._from_points(index, prompts, propagated, want_all)
         region = None if box is None else self._region(index, box)
         ambiguous = box is None and len(prompts.points) == 1 and not propagated
-        return self._decode(index, region, prompts, None, want_all or ambiguous)
+        return self._decode(index, region, prompts, None, want_all or ambiguous, near=propagated)
 
     def _stored(self, result: SessionResult) -> SessionResult:
         mask, logits = (np.ascontiguousarray(self.orientation.store(array)) for array in (result.mask, result.logits))
@@ -293,12 +293,20 @@ class Session:
         return next(fitting, wanted)
 
     def _decode(
-        self, index: int, region: Region | None, prompts: SlicePrompts, mask_input: np.ndarray | None, several: bool
+        self,
+        index: int,
+        region: Region | None,
+        prompts: SlicePrompts,
+        mask_input: np.ndarray | None,
+        several: bool,
+        near: bool = False,
     ) -> list[SessionResult]:
+        """``near``: an object is followed from a neighbouring slice, what lies apart from it does not count."""
+        more = {"near": True} if near and self.model.decodes_near else {}
         features = self.features(index, region)
         begun = time.perf_counter()
         prediction = self.lean.run(
-            lambda: self.model.decode(features, prompts, mask_input=mask_input, multimask_output=several)
+            lambda: self.model.decode(features, prompts, mask_input=mask_input, multimask_output=several, **more)
         )
         self.counters.decodes += 1
         self.counters.decode_s += time.perf_counter() - begun

@@ -1,9 +1,9 @@
 """Mask decoders of SAM and SAM 2 for CPUs: a third of the time with the same weights, exact but for rounding.
 
-Three things (measured with 4096 image tokens): the transformer is :mod:`.fast_two_way`; the up-scaling runs in the
-layout of tokens, where a transposed convolution of stride 2 is one matrix product and a norm over channels one over the
-last axis, piece by piece so that it stays in the cache; masks that nobody asked for are not computed. What depends on
-the slice alone is kept for the next prompts on it (:class:`SliceState`).
+The transformer is :mod:`.fast_two_way`. The up-scaling runs in the layout of tokens, where a transposed convolution of
+stride 2 is one matrix product and a norm over channels one over the last axis, piece by piece so that it stays in the
+cache; masks that nobody asked for are not computed. What depends on the slice alone is kept for the next prompts on it
+(:class:`SliceState`). On request only the tokens around the prompts are up-scaled (:class:`Cells`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .fast_two_way import FastTwoWay, Projected
+from .frame import OUTSIDE_LOGIT
 from .interface import SliceFeatures
 
 _PIECE = 512
@@ -28,6 +29,16 @@ _WORTH_PROJECTING = 3
 """Prompts without a mask on a slice from which on its projections are made: they cost what they save in two."""
 _RECENT = 4
 """Slices whose state is kept, 10 to 30 MiB each: objects and parts of one slice are asked for one after the other."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows ``row0..row1-1`` and columns ``col0..col1-1`` of the grid of image tokens."""
+
+    row0: int
+    col0: int
+    row1: int
+    col1: int
 
 
 @dataclass(eq=False)
@@ -115,7 +126,12 @@ class FastDecoder:
         )
 
     def predict(
-        self, state: SliceState, sparse: Tensor, dense: Tensor | None, multimask_output: bool
+        self,
+        state: SliceState,
+        sparse: Tensor,
+        dense: Tensor | None,
+        multimask_output: bool,
+        cells: Cells | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Masks of one set of prompts.
 
@@ -124,6 +140,9 @@ class FastDecoder:
             sparse: [1, T, C].
             dense: [1, C, h, w] of a mask prompt, or None without one.
             multimask_output: as in the stock decoders.
+            cells: image tokens to up-scale: inside all is exact; outside is ``OUTSIDE_LOGIT``, surely background. A
+                mask that reaches their border is up-scaled whole. None, and a decoder that chooses among masks by
+                their stability (SAM 2), up-scale the whole map.
 
         Returns:
             logits float32 [1, M, 4 h, 4 w] and predicted IoU [1, M], as the stock decoders give them.
@@ -133,16 +152,18 @@ class FastDecoder:
         if self._scored:
             outputs.insert(0, stock.obj_score_token.weight)
         tokens = torch.cat([*outputs, sparse[0]])
-        keys, projected = self._keys(state, dense)
-        hidden, keys = self._transformer(keys, tokens, projected)
         dynamic = bool(getattr(stock, "dynamic_multimask_via_stability", False)) and not multimask_output
         chosen = range(stock.num_mask_tokens) if dynamic else range(1, stock.num_mask_tokens)
         chosen = chosen if dynamic or multimask_output else range(1)
         start = 1 if self._scored else 0
-        iou = stock.iou_prediction_head(hidden[start][None])[:, chosen.start : chosen.stop]
+        keys, projected = self._keys(state, dense)
+        wanted = [start, *(start + 1 + n for n in chosen)]
+        hidden, keys = self._transformer(keys, tokens, projected, wanted)
+        iou = stock.iou_prediction_head(hidden[:1])[:, chosen.start : chosen.stop]
         nets = stock.output_hypernetworks_mlps
-        weights = torch.cat([nets[n](hidden[start + 1 + n][None]) for n in chosen])
-        masks = self._masks(keys, weights, state)[None]
+        weights = torch.cat([nets[n](one[None]) for n, one in zip(chosen, hidden[1:], strict=True)])
+        masks = None if cells is None or dynamic else self._part(keys, weights, state, cells)
+        masks = (self._masks(keys, weights, state) if masks is None else masks)[None]
         return stock._dynamic_multimask_via_stability(masks, iou) if dynamic else (masks, iou)
 
     def _keys(self, state: SliceState, dense: Tensor | None) -> tuple[Tensor, Projected | None]:
@@ -153,6 +174,26 @@ class FastDecoder:
         if state.projected is None and state.asked >= _WORTH_PROJECTING:
             state.projected = self._transformer.project(keys)
         return keys, state.projected
+
+    def _part(self, keys: Tensor, weights: Tensor, state: SliceState, cells: Cells) -> Tensor | None:
+        """Logits [M, 4 h, 4 w], exact in ``cells``; None when a mask reaches their border within the map."""
+        rows, cols = state.grid
+        inside = torch.arange(len(keys)).view(rows, cols)[cells.row0 : cells.row1, cells.col0 : cells.col1]
+        part = SliceState(
+            grid=tuple(inside.shape),
+            plain=keys,
+            middle=None if state.middle is None else state.middle[inside.flatten()],
+            fine=None if state.fine is None else state.fine[inside.flatten()],
+        )
+        logits = self._masks(keys[inside.flatten()], weights, part)
+        edges = {
+            (1, 0): cells.row0 > 0, (1, -1): cells.row1 < rows, (2, 0): cells.col0 > 0, (2, -1): cells.col1 < cols
+        }  # fmt: skip
+        if any(within and bool((logits.select(*edge) > 0).any()) for edge, within in edges.items()):
+            return None
+        whole = logits.new_full((len(weights), 4 * rows, 4 * cols), OUTSIDE_LOGIT)
+        whole[:, 4 * cells.row0 : 4 * cells.row1, 4 * cells.col0 : 4 * cells.col1] = logits
+        return whole
 
     def _masks(self, keys: Tensor, weights: Tensor, state: SliceState) -> Tensor:
         """Logits [M, 4 h, 4 w] of mask weights [M, C / 8]."""

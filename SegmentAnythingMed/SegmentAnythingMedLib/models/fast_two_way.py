@@ -55,10 +55,15 @@ class FastTwoWay:
             queries=_heads(answer.q_proj(placed), answer.num_heads).contiguous(),
         )
 
-    def __call__(self, keys: Tensor, tokens: Tensor, projected: Projected | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, keys: Tensor, tokens: Tensor, projected: Projected | None = None, wanted: list[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Image tokens [N, C] and prompt tokens [T, C] -> (prompt tokens [T, C], image tokens [N, C]).
 
-        ``projected`` is from :meth:`project`, of the same image tokens.
+        Args:
+            keys, tokens: float32 on the CPU.
+            projected: from :meth:`project`, of the same image tokens.
+            wanted: prompt tokens that are asked for (the last look at the image is taken for these only), or None.
         """
         queries = tokens
         for number, block in enumerate(self._stock.layers):
@@ -67,6 +72,8 @@ class FastTwoWay:
             queries = self._read(block, queries, tokens, keys, placed, first)
             keys = self._write(block, queries, tokens, keys, placed, first)
         last = self._stock.final_attn_token_to_image
+        if wanted is not None:
+            queries, tokens = queries[wanted], tokens[wanted]
         found = _look(last, queries + tokens, keys, keys + self._position)
         return self._stock.norm_final_attn(queries + found), keys
 

@@ -103,6 +103,7 @@ class PromptableModel(ABC):
         uses_references: True if the model can be shown what the object looks like on another slice (:meth:`reference`).
         has_memory: True if the model can track an object from slice to slice (SAM 2).
         has_tokens: True if :meth:`tokens` gives an image's features as a grid of vectors that can be compared.
+        decodes_near: True if :meth:`decode` takes ``near``.
         supports_guidance: True if :meth:`decode` takes ``guidance``.
         decodes_together: True if :meth:`decode_many` is faster than so many single decodes.
         negatives_cap: how many negative points the model can make use of; None is any number.
@@ -117,6 +118,7 @@ class PromptableModel(ABC):
     uses_references: bool = False
     has_memory: bool = False
     has_tokens: bool = False
+    decodes_near: bool = False
     supports_guidance: bool = False
     decodes_together: bool = False
     negatives_cap: int | None = None

@@ -17,7 +17,7 @@ from ..prompts.types import SlicePrompts
 from .device import autocast_dtype, to_device
 from .encoding import batch_size, channels_last, nan_error, run_encoder
 from .fast_attention import accelerate_encoder, restore_encoder
-from .fast_decoder import FastDecoder, RecentStates, SliceState
+from .fast_decoder import Cells, FastDecoder, RecentStates, SliceState
 from .frame import Frame, Region
 from .guidance import guided_decoder
 from .interface import ModelInfo, PromptableModel, SliceFeatures, SlicePrediction, TargetGuidance
@@ -25,6 +25,8 @@ from .network_prompts import NO_PROMPTS, NetworkPrompts, network_prompts
 from .preparation import PREPARATIONS, to_uint8
 
 EMBEDDING = "image_embedding"
+_MARGIN, _LEAST_MARGIN = 0.5, 4
+"""Around a prompt, on each side: a part of its longer side, and cells of the embedding at least."""
 
 
 class SamModel(PromptableModel):
@@ -43,6 +45,7 @@ class SamModel(PromptableModel):
     """
 
     has_tokens = True
+    decodes_near = True
     supports_guidance = True
     answers_unprompted = True
 
@@ -124,25 +127,36 @@ class SamModel(PromptableModel):
         mask_input: np.ndarray | None = None,
         multimask_output: bool = False,
         guidance: TargetGuidance | None = None,
+        near: bool = False,
     ) -> SlicePrediction:
         """Masks for prompts on an encoded slice; see the base class.
 
         A mask that is too small to be seen at the resolution of mask prompts becomes a box around it when nothing else
         prompts.
+
+        Args:
+            near: the mask wanted is the one around the prompted box or mask, as when an object is followed from slice
+                to slice. Then our form of the decoder (``fast``) looks for it in twice the prompt's extent, and in the
+                whole slice if it reaches the border of that; parts that lie apart from it are background.
         """
         asked = network_prompts(prompts, features.frame, self._preparation, self.low_res_size, mask_input)
-        return self._answer(features, asked, multimask_output, guidance)
+        return self._answer(features, asked, multimask_output, guidance, near)
 
     @torch.no_grad()
     def decode_unprompted(self, features: SliceFeatures) -> SlicePrediction:
         """See the base class."""
-        return self._answer(features, NO_PROMPTS, False, None)
+        return self._answer(features, NO_PROMPTS, False, None, False)
 
     def _answer(
-        self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
+        self,
+        features: SliceFeatures,
+        asked: NetworkPrompts,
+        multimask_output: bool,
+        guidance: TargetGuidance | None,
+        near: bool,
     ) -> SlicePrediction:
         frame = features.frame
-        low_res, quality = self._masks(features, asked, multimask_output, guidance)
+        low_res, quality = self._masks(features, asked, multimask_output, guidance, near)
         if not bool(torch.isfinite(low_res).all() & torch.isfinite(quality).all()):
             raise nan_error(self.info.name, "mask decoder")
         patch = self._preparation.upscale(low_res[0], frame).cpu().numpy()
@@ -157,13 +171,20 @@ class SamModel(PromptableModel):
         return channels_last(features.tensors[EMBEDDING])
 
     def _masks(
-        self, features: SliceFeatures, asked: NetworkPrompts, multimask_output: bool, guidance: TargetGuidance | None
+        self,
+        features: SliceFeatures,
+        asked: NetworkPrompts,
+        multimask_output: bool,
+        guidance: TargetGuidance | None,
+        near: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits [1, M, h, w] and predicted IoU [1, M]."""
         sparse, dense = self._encode_prompts(asked)
         if self._decoder is not None and guidance is None:
             state = self._states.of(features, self._state)
-            return self._decoder.predict(state, sparse, None if asked.mask is None else dense, multimask_output)
+            cells = cells_around(asked, self.image_size, state.grid) if near else None
+            dense = None if asked.mask is None else dense
+            return self._decoder.predict(state, sparse, dense, multimask_output, cells)
         return guided_decoder(self._network.mask_decoder, guidance)(
             image_embeddings=to_device(features.tensors[EMBEDDING], self.device)[None],
             image_pe=self._position_code,
@@ -198,3 +219,32 @@ class SamModel(PromptableModel):
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+
+
+def cells_around(asked: NetworkPrompts, image_size: int, grid: tuple[int, int]) -> Cells | None:
+    """Cells of an embedding's grid with a prompt's box, mask and points in them and room around.
+
+    None without a box or a mask: a point does not tell how large its object is.
+
+    Args:
+        asked: in pixels of the input.
+        image_size: side of the input in pixels.
+        grid: (rows, columns) of the embedding.
+    """
+    corners = []
+    if asked.box is not None:
+        corners.append(np.asarray(asked.box).reshape(2, 2))
+    if asked.mask is not None:
+        rows, cols = np.nonzero(asked.mask > 0)
+        if len(rows):
+            scale = image_size / asked.mask.shape[0]
+            corners.append(np.array([[cols.min(), rows.min()], [cols.max() + 1, rows.max() + 1]]) * scale)
+    if not corners:
+        return None
+    cell = image_size / grid[0]
+    found = np.concatenate([*corners, np.asarray(asked.points).reshape(-1, 2)]) / cell
+    low, high = found.min(axis=0), found.max(axis=0)
+    margin = max(_MARGIN * float((high - low).max()), _LEAST_MARGIN)
+    col0, row0 = np.clip(np.floor(low - margin).astype(int), 0, None)
+    col1, row1 = np.clip(np.ceil(high + margin).astype(int), None, grid[::-1])
+    return Cells(int(row0), int(col0), int(row1), int(col1)) if row0 < row1 and col0 < col1 else None
