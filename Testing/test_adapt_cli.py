@@ -149,15 +149,15 @@ def test_options_reach_the_engine(folder, capsys, monkeypatch):
     sitk.WriteTransform(sitk.TranslationTransform(3, (2.0, 0.0, 0.0)), "t.tfm")
     code, _, err = run(
         capsys, *DICOM, "--output", "out", "--structures", "right", "--transform", "t.tfm", "--method", "registration",
-        "--protocol", "published", "--allow", "visits.patient, visits.dates", "--policy", "warped", "--policy",
-        "Right=segmented-in-warp", "--axis", "j", "--window", "100,160",
+        "--protocol", "published", "--allow", "visits.patient, visits.dates", "--policy", "segmented", "--policy",
+        "Right=warped", "--axis", "j", "--window", "100,160",
     )  # fmt: skip
     assert code == 0, err
     assert seen["names"] == ["Right"]
     assert seen["transform"].kind == "translation"
     assert (seen["method"], seen["protocol"]) == ("registration", "published")
     assert tuple(seen["allow"]) == ("visits.patient", "visits.dates")
-    assert (seen["settings"].policy_of("Left"), seen["settings"].policy_of("Right")) == ("warped", "segmented-in-warp")
+    assert (seen["settings"].policy_of("Left"), seen["settings"].policy_of("Right")) == ("segmented", "warped")
     assert (seen["settings"].axis, seen["settings"].window) == ("j", "100,160")
     assert seen["facts"].series_uid == "1.2.3.4"
     report = report_of("out/report.json")
@@ -279,10 +279,10 @@ def test_114_structures_of_another_frame_of_reference(folder, capsys):
     before = snapshot(folder)
     code, _, err = run(capsys, *line, "--output", "out")
     assert code == 2
-    assert "error: rtstruct.frame_of_reference: " in err
-    assert "--allow rtstruct.frame_of_reference" in err
+    assert "error: visits.frame: " in err
+    assert "allow visits.frame" in err
     assert snapshot(folder) == before
-    code, _, err = run(capsys, *line, "--output", "out", "--allow", "rtstruct.frame_of_reference")
+    code, _, err = run(capsys, *line, "--output", "out", "--allow", "visits.frame")
     assert code == 0
     assert "used on request" in err
     assert any("used on request" in one["text"] for one in report_of("out/report.json")["warnings"])

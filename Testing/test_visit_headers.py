@@ -52,11 +52,13 @@ def test_sides_and_uids(tmp_path):
 
 def test_structures_name_their_own_frame(tmp_path):
     volume = read_series(write(tmp_path, make_series(2)))
-    loaded = LoadedStructures("rtstruct", (), frame_of_reference_uids=("1.2.8",), series_uids=("1.2.7",))
+    loaded = LoadedStructures(
+        "rtstruct", (), frame_of_reference_uids=("1.2.8",), series_uids=("1.2.7",), other_frame=True
+    )
     facts = visit_facts(volume, loaded)
     assert (facts.structures_frame_uid, facts.structures_series_uid) == ("1.2.8", "1.2.7")
-    both = LoadedStructures("rtstruct", (), frame_of_reference_uids=("1.2.8", "1.2.9"))
-    assert visit_facts(volume, both).structures_frame_uid is None
+    own_slices = LoadedStructures("rtstruct", (), frame_of_reference_uids=("1.2.8",))
+    assert visit_facts(volume, own_slices).structures_frame_uid is None
 
 
 def test_other_images_say_nothing():

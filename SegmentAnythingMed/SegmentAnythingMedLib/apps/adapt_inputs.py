@@ -20,8 +20,8 @@ from .adapt_request import AdaptRequest
 from .pipelines import Remark
 from .visit_headers import visit_facts
 
-OTHER_FRAME = ("visits.frame", "rtstruct.frame_of_reference", "seg.frame_of_reference")
-"""Codes to allow structures that were drawn in another frame of reference than the prior image's."""
+OTHER_FRAME = "visits.frame"
+"""Code to allow structures that were drawn in another frame of reference than the prior image's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,17 +87,17 @@ def read_prior_structures(
     """Structures of the prior, of which at least one, and every one that was named, has a voxel.
 
     Raises:
-        InputError: ``structures.empty``; as :func:`~SegmentAnythingMedLib.files.structures.load_structures`.
+        InputError: ``structures.empty``, ``visits.frame``; those of ``load_structures``.
     """
     try:
-        loaded = load_structures(path, image, names, other_frame=bool(set(allow) & set(OTHER_FRAME)))
+        loaded = load_structures(path, image, names, other_frame=OTHER_FRAME in allow)
     except InputError as error:
-        if error.code not in OTHER_FRAME:
+        if not error.code.endswith(".frame_of_reference"):
             raise
         raise InputError(
-            error.code,
-            "The structures were drawn in another frame of reference than the prior image's; give the image that they "
-            f"were drawn on, or accept them as they are with --allow {error.code}.",
+            OTHER_FRAME,
+            "The prior structures were drawn in another frame of reference than the prior image's. Give the image that"
+            f" they were drawn on, or allow {OTHER_FRAME} if both are known to coincide.",
         ) from None
     lost = [one for one in loaded.structures if one.why]
     if len(lost) == len(loaded.structures) or (names is not None and lost):

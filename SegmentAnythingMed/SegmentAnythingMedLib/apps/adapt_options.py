@@ -53,7 +53,7 @@ def add_adapt(commands: argparse._SubParsersAction) -> None:
     how.add_argument(
         "--policy",
         action="append",
-        metavar="[NAME=]segmented|warped|segmented-in-warp",
+        metavar="[NAME=]segmented|warped",
         help="which mask is offered, for all structures or one; repeatable",
     )
     how.add_argument("--axis", default="auto", metavar="i|j|k|auto", help="of the follow-up's slices")

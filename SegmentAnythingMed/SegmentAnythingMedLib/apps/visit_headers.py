@@ -39,7 +39,9 @@ def visit_facts(volume: Volume, loaded: LoadedStructures | None = None) -> Visit
     (header,) = read_headers(source.files[:1], _TAGS)
     said = {keyword: text(header, keyword) for keyword in _TAGS}
     sides = {said["ImageLaterality"] or said["Laterality"]} & {"L", "R"}
-    frames = set(loaded.frame_of_reference_uids) if loaded is not None else set()
+    # who refers to the image's own slices is in its space, whatever the frame is called
+    frames = set(loaded.frame_of_reference_uids) if loaded is not None and loaded.other_frame else set()
+    frames -= {source.frame_of_reference_uid}
     drawn_on = loaded.series_uids if loaded is not None else ()
     return VisitFacts(
         patient=_digest(said["PatientID"]),
@@ -51,7 +53,7 @@ def visit_facts(volume: Volume, loaded: LoadedStructures | None = None) -> Visit
         study_uid=source.study_uid or None,
         series_uid=source.series_uid or None,
         frame_of_reference_uid=source.frame_of_reference_uid or None,
-        structures_frame_uid=next(iter(frames)) if len(frames) == 1 else None,
+        structures_frame_uid=min(frames, default=None),
         structures_series_uid=drawn_on[0] if len(drawn_on) == 1 else None,
     )
 

@@ -26,6 +26,9 @@ from .slice_planes import SlicePlanes, grid_planes, stored_planes, to_volume
 _OFF_SLICE = 0.1
 """Part of half the slice distance beyond which a contour is said to lie between slices."""
 
+ON_REQUEST = "Drawn in another frame of reference; used on request."
+"""Note of a region that was taken although its frame of reference is another."""
+
 _BORDER = 0.51
 """Pixels from the outermost centres to the image's border, and a little for rounding."""
 
@@ -91,7 +94,7 @@ def masks_on(
             empty = np.zeros(volume.shape, dtype=bool)
             out.append(RoiMask(roi, empty, "other_frame", ("Drawn in another frame of reference; left out.",)))
             continue
-        extra = note if roi.number not in foreign else ("Drawn in another frame of reference; used on request.",)
+        extra = note if roi.number not in foreign else (ON_REQUEST,)
         planes, notes = found[roi.number]
         mask, status, more = _mask(planes, stored, volume, pitch, interpolate)
         if not planes:

@@ -66,7 +66,7 @@ def segments_on(
     """
     if not 0 < threshold <= 1:
         raise InputError("option.threshold", f"Expected a threshold above 0 and up to 1, got {threshold}.")
-    if not other_frame and _elsewhere(seg, volume):
+    if not other_frame and elsewhere(seg, volume):
         raise InputError(
             "seg.frame_of_reference",
             "The segmentation was made in another frame of reference than the image's; choose the image that it was"
@@ -95,7 +95,7 @@ def mask_on_stored(seg: SegFile, segment: SegmentInfo, volume: Volume) -> np.nda
     return out
 
 
-def _elsewhere(seg: SegFile, volume: Volume) -> bool:
+def elsewhere(seg: SegFile, volume: Volume) -> bool:
     """True if frames of reference are known, differ, and no image of the volume is referred to."""
     source = volume.source
     if source is None or not source.frame_of_reference_uid:

@@ -81,6 +81,7 @@ class LoadedStructures:
         sop_class_uid, sop_instance_uid: of a DICOM file; empty for others.
         approval: approval status of a structure set; never carried over to anything that is written.
         frame_of_reference_uids, series_uids: what the file was drawn on, as far as it says.
+        other_frame: True if structures of another frame of reference were taken, on request.
         resampled: True for an image of labels on another grid than the volume's.
     """
 
@@ -92,6 +93,7 @@ class LoadedStructures:
     approval: str = ""
     frame_of_reference_uids: tuple[str, ...] = ()
     series_uids: tuple[str, ...] = ()
+    other_frame: bool = False
     resampled: bool = False
 
     @property
@@ -222,7 +224,7 @@ def _from_rtstruct(
     path: Path, volume: Volume, names: Iterable[str | int] | None, other_frame: bool, interpolate: bool
 ) -> LoadedStructures:
     from .rtstruct import read_structure_set
-    from .rtstruct_masks import masks_on
+    from .rtstruct_masks import ON_REQUEST, masks_on
 
     given = read_structure_set(path)
     chosen = pick([(roi.number, roi.name) for roi in given.rois], names)
@@ -238,13 +240,13 @@ def _from_rtstruct(
     ]  # fmt: skip
     return LoadedStructures(
         RTSTRUCT, tuple(structures), given.notes, given.sop_class_uid, given.sop_instance_uid, given.approval,
-        given.frame_of_reference_uids, given.series_uids,
+        given.frame_of_reference_uids, given.series_uids, any(ON_REQUEST in one.notes for one in placed),
     )  # fmt: skip
 
 
 def _from_seg(path: Path, volume: Volume, names: Iterable[str | int] | None, other_frame: bool) -> LoadedStructures:
     from .dicom_seg import read_seg
-    from .seg_masks import segments_on
+    from .seg_masks import elsewhere, segments_on
 
     given = read_seg(path)
     segments = [segment for segment in given.segments if segment.number > 0]
@@ -260,8 +262,9 @@ def _from_seg(path: Path, volume: Volume, names: Iterable[str | int] | None, oth
     ]  # fmt: skip
     frame = (given.frame_of_reference_uid,) if given.frame_of_reference_uid else ()
     return LoadedStructures(
-        SEG, tuple(structures), (), given.sop_class_uid, given.sop_instance_uid, frame_of_reference_uids=frame
-    )
+        SEG, tuple(structures), (), given.sop_class_uid, given.sop_instance_uid, frame_of_reference_uids=frame,
+        other_frame=elsewhere(given, volume),
+    )  # fmt: skip
 
 
 def _from_labels(path: Path, volume: Volume, names: Iterable[str | int] | None) -> LoadedStructures:
