@@ -19,7 +19,8 @@ class P2SAMSettings:
         protocol: ``published`` does what the released code does, step for step, faults included; ``default`` counts a
             cell by its area and never loses a small object, leaves padding and far background out, drops points that
             repeat or contradict each other, limits negative points to what the model can use, shows references to
-            models that use them, and reports an empty answer as such.
+            models that use them, compares tokens that are standardised in each view, looks for places that are like
+            the object's part and unlike its background (``contrast``), and reports an empty answer as such.
         natural: the path of photographs (one negative at the least similar place, PerSAM's guidance, best of three
             masks after the first decode) instead of the medical one (negatives from background parts, no guidance).
         positives: smallest and largest number of object parts that are tried; equal numbers fix it (ablation).
@@ -32,6 +33,9 @@ class P2SAMSettings:
         restarts: of k-means; None: 10 where published, else 1 (as scikit-learn has it today).
         reach: background that counts, in longer sides of the object around it (default protocol).
         most_tokens: of either set in a distance; more are thinned evenly (default protocol).
+        contrast: compare standardised tokens (``View.standardised``), and take from the likeness to a part that to the
+            mean of the other side; None: not where published, else yes. Raw tokens of most encoders have a large part
+            in common, and one of another modality yet another, which hide what tells the object from its surroundings.
     """
 
     protocol: str = "default"
@@ -44,6 +48,7 @@ class P2SAMSettings:
     restarts: int | None = None
     reach: float = 2.0
     most_tokens: int = 1024
+    contrast: bool | None = None
 
     def __post_init__(self) -> None:
         _one_of("protocol", self.protocol, PROTOCOLS)
@@ -68,6 +73,11 @@ class P2SAMSettings:
     def token_rule(self) -> str:
         """See ``tokens.foreground_cells``."""
         return "published" if self.published else "area"
+
+    @property
+    def contrasts(self) -> bool:
+        """True when tokens are standardised and likeness to the other side is taken off."""
+        return not self.published if self.contrast is None else self.contrast
 
     @property
     def cheap(self) -> bool:

@@ -29,12 +29,14 @@ class Limits:
         negative: bool [H, W].
         avoid: bool [H, W], other structures, or None.
         box: the grown regularising box, or None.
+        beyond: bool [H, W], outside the grown box, where look-alikes may be; None without a box.
     """
 
     positive: np.ndarray
     negative: np.ndarray
     avoid: np.ndarray | None
     box: Box | None
+    beyond: np.ndarray | None = None
 
     @classmethod
     def on(cls, target: View, restrict: np.ndarray | None, box: Box | None, avoid: np.ndarray | None) -> Limits:
@@ -46,13 +48,14 @@ class Limits:
         shown_avoid = None if avoid is None else target.show(avoid) & seen
         if shown_avoid is not None:
             positive &= ~shown_avoid
-        grown = None
+        grown = beyond = None
         if box is not None:
             tight = target.show_box(box)
             grown = grown_box(tight)
-            positive &= pixels_in(grown, seen.shape)
+            beyond = seen & ~pixels_in(grown, seen.shape)
+            positive &= ~beyond
             negative &= ~pixels_in(tight, seen.shape)
-        return cls(positive, negative, shown_avoid, grown)
+        return cls(positive, negative, shown_avoid, grown, beyond)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,7 @@ class PointFinder:
 
     def __init__(self, pool: ReferencePool, target: View, settings: P2SAMSettings, limits: Limits) -> None:
         self._pool, self._target, self._settings, self._limits = pool, target, settings, limits
+        self._grid = target.standardised if settings.contrasts else target.tokens
         self._maps: dict[tuple[bool, int], np.ndarray | None] = {}
 
     def find(self, positives: int, negatives: int) -> PointPrompts | str:
@@ -117,11 +121,10 @@ class PointFinder:
         return [place for one in maps if (place := highest(one, self._limits.negative)) is not None]
 
     def _avoided(self, maps: np.ndarray) -> list[tuple[float, float]]:
-        """Where another structure looks most like the object."""
-        if self._limits.avoid is None:
-            return []
-        place = highest(maps.max(axis=0), self._limits.avoid)
-        return [] if place is None else [place]
+        """Where another structure, and what lies beyond the regularising box, looks most like the object."""
+        most = maps.max(axis=0)
+        found = [highest(most, part) for part in (self._limits.beyond, self._limits.avoid) if part is not None]
+        return [place for place in found if place is not None]
 
     def _tidied(
         self, inside: list[tuple[float, float]], outside: list[tuple[float, float]]
@@ -143,13 +146,18 @@ class PointFinder:
         """Maps float32 [count, H, W] of the parts, or None when there are fewer tokens than parts."""
         key = (background, count)
         if key not in self._maps:
-            prototypes = self._pool.prototypes(count, background=background)
-            self._maps[key] = (
-                None
-                if prototypes is None
-                else in_pixels(similarity_maps(prototypes, self._target.tokens), self._target.frame)
-            )
+            likeness = self._likeness(count, background=background)
+            self._maps[key] = None if likeness is None else in_pixels(likeness, self._target.frame)
         return self._maps[key]
+
+    def _likeness(self, count: int, *, background: bool) -> np.ndarray | None:
+        """Maps float32 [count, h, w] of the parts, less the likeness to the mean of what is not the object (or is)."""
+        prototypes = self._pool.prototypes(count, background=background)
+        if prototypes is None:
+            return None
+        likeness = similarity_maps(prototypes, self._grid)
+        other = self._pool.prototypes(1, background=not background) if self._settings.contrasts else None
+        return likeness if other is None else likeness - similarity_maps(other, self._grid)
 
     def _guidance(self, positives: int, mean: np.ndarray) -> TargetGuidance:
         """PerSAM's: the mean map, standardised, through a sigmoid; and the object's mean token."""
@@ -163,8 +171,7 @@ class PointFinder:
             whole = torch.from_numpy(np.where(np.isfinite(mean), mean, centre).astype(np.float32))[None, None]
             small = F.interpolate((whole - centre) / spread, size=(rows, cols), mode="bilinear")[0, 0].numpy()
         else:
-            prototypes = self._pool.prototypes(positives)
-            small = (similarity_maps(prototypes, self._target.tokens).mean(axis=0) - centre) / spread
+            small = (self._likeness(positives, background=False).mean(axis=0) - centre) / spread
         return TargetGuidance((1 / (1 + np.exp(-small))).astype(np.float32), self._pool.embedding)
 
 

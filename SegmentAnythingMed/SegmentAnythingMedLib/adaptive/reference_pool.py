@@ -22,20 +22,22 @@ class ReferencePool:
 
     Attributes:
         references: as given.
-        foreground: float32 [N, C], raw tokens of the object; no rows when no cell counts as object.
+        foreground: float32 [N, C], tokens of the object, standardised or raw; no rows when no cell counts as object.
         background: float32 [M, C].
-        embedding: float32 [C], mean of ``foreground``.
+        embedding: float32 [C], mean of the object's raw tokens.
         shown: what a model that uses references makes of them; () for others and under the published protocol.
     """
 
     def __init__(self, references: Sequence[Reference], settings: P2SAMSettings) -> None:
         self.references = tuple(references)
-        tokens = pool_tokens(references, settings.token_rule, np.inf if settings.published else settings.reach)
+        rule, reach = settings.token_rule, np.inf if settings.published else settings.reach
+        tokens = pool_tokens(references, rule, reach, settings.contrasts)
         most = None if settings.published else settings.most_tokens
         self.foreground = tokens.foreground if most is None else spread_out(tokens.foreground, most)
         self.background = tokens.background if most is None else spread_out(tokens.background, most)
-        self.embedding = self.foreground.mean(axis=0) if len(self.foreground) else None
-        self.shown = () if settings.published else _shown(self.references)
+        raw = pool_tokens(references, rule, reach).foreground if settings.contrasts else tokens.foreground
+        self.embedding = raw.mean(axis=0) if len(raw) else None
+        self.shown = () if settings.published else shown_references(self.references)
         self._k_means = settings.k_means_restarts, "elkan" if settings.published else "lloyd"
         self._prototypes: dict[tuple[bool, int], np.ndarray | None] = {}
 
@@ -54,7 +56,8 @@ class ReferencePool:
         )
 
 
-def _shown(references: Sequence[Reference]) -> tuple[Any, ...]:
+def shown_references(references: Sequence[Reference]) -> tuple[Any, ...]:
+    """What a model that uses references makes of them, for ``SlicePrompts.references``; () for other models."""
     model = references[0].view.model
     if not model.uses_references:
         return ()

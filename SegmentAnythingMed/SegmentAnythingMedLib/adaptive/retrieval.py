@@ -64,8 +64,8 @@ class Judge:
         self.empty = PUBLISHED_EMPTY if settings.published else float("inf")
 
     def tokens(self, answer: Answer) -> np.ndarray:
-        """Raw tokens [M, C] of the target under an answer."""
-        grid = self._target.tokens
+        """Tokens [M, C] of the target under an answer, of the references' kind."""
+        grid = self._target.standardised if self._settings.contrasts else self._target.tokens
         shape = grid.shape[:2]
         if self._settings.published:  # logits, not the mask, and padding counts like anything else
             logits = F.interpolate(torch.from_numpy(answer.low_res)[None, None], size=shape, mode="bilinear")

@@ -27,7 +27,7 @@ MODES = ("area", "published")
 
 @dataclass(frozen=True, eq=False)
 class TokenPool:
-    """Raw tokens of the references.
+    """Tokens of the references.
 
     Attributes:
         foreground: float32 [N, C], of the object.
@@ -139,19 +139,23 @@ def _cut(mask: np.ndarray, region: Region) -> np.ndarray:
     return out
 
 
-def pool_tokens(references: Sequence[Reference], mode: str = "area", reach: float = np.inf) -> TokenPool:
+def pool_tokens(
+    references: Sequence[Reference], mode: str = "area", reach: float = np.inf, standardised: bool = False
+) -> TokenPool:
     """Tokens of all references together.
 
     Args:
         references: at least one.
         mode, reach: see :func:`foreground_cells` and :func:`background_cells`.
+        standardised: those of ``View.standardised`` instead of the raw ones.
     """
     inside, outside = [], []
     for reference in references:
         seen = reference.view
-        mask, shape = seen.show(reference.mask), seen.tokens.shape[:2]
-        inside.append(seen.tokens[foreground_cells(mask, seen.frame, shape, mode)])
-        outside.append(seen.tokens[background_cells(mask, seen.frame, shape, seen.valid, mode, reach)])
+        tokens = seen.standardised if standardised else seen.tokens
+        mask, shape = seen.show(reference.mask), tokens.shape[:2]
+        inside.append(tokens[foreground_cells(mask, seen.frame, shape, mode)])
+        outside.append(tokens[background_cells(mask, seen.frame, shape, seen.valid, mode, reach)])
     return TokenPool(np.concatenate(inside), np.concatenate(outside))
 
 

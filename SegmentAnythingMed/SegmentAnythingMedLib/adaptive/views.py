@@ -70,6 +70,16 @@ class View:
         return self.model.tokens(self.features)
 
     @cached_property
+    def standardised(self) -> np.ndarray:
+        """float32 [h, w, C]: tokens whose channels have mean 0 and deviation 1 over the valid cells of this view.
+
+        What a whole picture has in common (modality, contrast, position in the network's input) drops out, so that
+        tokens of different visits can be compared.
+        """
+        shown = self.tokens[self.valid] if self.valid.any() else self.tokens.reshape(-1, self.tokens.shape[-1])
+        return (self.tokens - shown.mean(axis=0)) / np.maximum(shown.std(axis=0), 1e-6)
+
+    @cached_property
     def valid(self) -> np.ndarray:
         """bool [h, w]: cells of the token grid that show the slice, not padding; raises ``model.no_tokens``."""
         return self.model.tokens_valid(self.features)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -54,14 +53,6 @@ def allowed_pixels(
 ) -> np.ndarray:
     """Where positive points may lie, bool [H, W] in shown pixels; see ``OneShotMethod.segment`` (stored pixels)."""
     return Limits.on(target, restrict, box, avoid).positive
-
-
-def shown_references(references: Sequence[Reference]) -> tuple[Any, ...]:
-    """What a model that uses references makes of them, for ``SlicePrompts.references``; () for other models."""
-    if not references[0].view.model.uses_references:
-        return ()
-    made = (one.view.model.reference(one.view.features, one.view.show(one.mask)) for one in references)
-    return tuple(one for one in made if one is not None)
 
 
 def cell_centres(target: View) -> np.ndarray:

@@ -10,9 +10,10 @@ import numpy as np
 from ...models.frame import OUTSIDE_LOGIT
 from ...prompts.types import Box, SlicePrompts
 from ..one_shot import OneShotResult, Reference, nothing_found, require_references
+from ..reference_pool import shown_references
 from ..tokens import foreground_cells
 from ..views import View
-from .answers import allowed_pixels, answer, cell_centres, pooled_cells, shown_references, usable_cells
+from .answers import allowed_pixels, answer, cell_centres, pooled_cells, usable_cells
 from .mask_graph import MOST_POINTS, chosen_masks, likeness_maps, point_cells
 
 

@@ -15,9 +15,10 @@ from ..distance import wasserstein
 from ..one_shot import CandidateRow, OneShotResult, Reference, nothing_found, require_references
 from ..packages import k_means_class
 from ..parts import unit
+from ..reference_pool import shown_references
 from ..tokens import covered
 from ..views import View
-from .answers import PooledCells, allowed_pixels, answer, cell_centres, pooled_cells, shown_references, usable_cells
+from .answers import PooledCells, allowed_pixels, answer, cell_centres, pooled_cells, usable_cells
 from .matching import mutual_matches, spread, strongest_half
 
 

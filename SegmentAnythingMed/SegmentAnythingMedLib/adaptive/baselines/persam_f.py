@@ -12,10 +12,11 @@ from ...prompts.types import Box, SlicePrompts
 from ..cascade import mask_box
 from ..one_shot import OneShotResult, Reference, nothing_found, require_references
 from ..parts import unit
+from ..reference_pool import shown_references
 from ..similarity import highest, in_pixels, similarity_maps
 from ..tokens import pool_tokens
 from ..views import View
-from .answers import allowed_pixels, answer, shown_references
+from .answers import allowed_pixels, answer
 from .fusion import STEPS, fitted_weights, fused
 
 
