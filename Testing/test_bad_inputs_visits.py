@@ -84,6 +84,17 @@ def test_refused_unless_allowed_and_then_recorded(folder, capsys, fault):
     assert read_structure_set("out/structures.rtstruct.dcm").approval == "UNAPPROVED"  # 124
 
 
+def test_123_across_modalities_only_warped_contours_are_offered(folder, capsys):
+    save_ball_series(folder / "today", **{**TODAY, "Modality": "CT"})
+    line = [text if text != "registration" else "p2sam" for text in LINE]
+    code, _, err = run(capsys, *line, "--allow", "visits.modality")
+    assert code == 0, err
+    report = report_of("out/report.json")
+    assert {one["outcome"] for one in report["structures"]} == {"registration only"}
+    assert {one["draft"] for one in report["structures"]} == {"warped"}
+    assert "only what registration carries over is offered" in err
+
+
 def test_another_code_does_not_help(folder, capsys):
     save_ball_series(folder / "today", **{**TODAY, "PatientID": "ANOTHER"})
     assert run(capsys, *LINE, "--allow", "visits.dates")[0] == 2

@@ -87,6 +87,8 @@ def adapt(
     volumes = (prior.volume, follow_up)
     given = VisitTransform.identity() if transform == "none" else None if transform == "auto" else transform
     findings = preflight(prior.facts, facts, volumes, masks, transform=given, allow=allow)
+    across = any(finding.code == "visits.modality" for finding in findings)
+    method = REGISTRATION if across else method
     found, report = _transform(given, *volumes, masks, progress, registrar)
     clock.lap("registration")
     pair = VisitPair(
@@ -102,7 +104,7 @@ def adapt(
     clock.lap("agreement")
     return Adaptation(
         results, pair.axis, found, report, tuple(findings), settings, method, protocol, asdict(model.info),
-        _remarks(completed, len(names) - len(drafts), report), clock.seconds, pair.counts, completed,
+        _remarks(completed, len(names) - len(drafts), report, across), clock.seconds, pair.counts, completed,
     )  # fmt: skip
 
 
@@ -203,8 +205,10 @@ def _drafts(
     return drafts, True
 
 
-def _remarks(completed: bool, missing: int, report: RegistrationReport | None) -> tuple[str, ...]:
+def _remarks(completed: bool, missing: int, report: RegistrationReport | None, across: bool) -> tuple[str, ...]:
     remarks = [] if report is None else list(report.words)
+    if across:
+        remarks.append("The visits are of two modalities: only what registration carries over is offered.")
     if not completed:
         remarks.append(f"Cancelled: {missing} structures were not looked for; the others are complete.")
     return tuple(remarks)
