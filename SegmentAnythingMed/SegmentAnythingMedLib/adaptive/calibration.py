@@ -21,7 +21,7 @@ _ROUGH = 0.08
 _BESIDE = 1.25
 """Distance of the places beside the structure, in its in-plane extents."""
 _WAYS = ((0, 1), (1, 0), (0, -1), (-1, 0))
-PRESENCE_RANGE = (1.5, 4.0)
+PRESENCE_RANGE = (1.5, 5.0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .candidates import Candidate
 
-LEAST_SHARE = 0.35
+LEAST_SHARE = 0.3
 """Part of the prior's contrast to its surroundings that must be left."""
 LEAST_IOU = 0.1
 LEAST_PX = 4

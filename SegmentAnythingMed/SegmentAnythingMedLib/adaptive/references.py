@@ -32,6 +32,8 @@ MOST_TOKENS = 256
 SMALLEST_PX = 6
 """Slices of the prior with less of the structure teach nothing."""
 BOX_EXTENSION = 0.05
+STEADY = 0.6
+"""Part of the median contrast that every slice must have for contrast to tell whether the structure is there."""
 
 
 class PriorLooks:
@@ -87,12 +89,13 @@ class PriorLooks:
 
     @cached_property
     def contrast(self) -> float | None:
-        """Mean inside less mean around, 0..1 scale; None where the structure does not stand out from both sides."""
+        """Mean inside less mean around, 0..1 scale; None where it is weak, or not much the same on all slices."""
         seen = [contrast_of(grey(self.session, n), self.mask[n]) for n in self.indices]
         found = [inside - outside for inside, outside in (pair for pair in seen if pair is not None)]
-        if len(found) * 2 < len(seen) or not found or (min(found) < 0 < max(found)):
+        if not found or len(found) < len(seen):
             return None
-        return float(np.median(found))
+        middle = float(np.median(found))
+        return middle if all(value / middle >= STEADY for value in found) else None
 
     @cached_property
     def medoid(self) -> int:

@@ -52,7 +52,7 @@ class VisitSettings:
     window: str = "auto"
     search_mm: float = 20.0
     extent_mm: float = 10.0
-    presence: float = 2.0
+    presence: float = 3.0
     displacement_mm: float = 15.0
     references: int = 5
     key_slices: int = 5

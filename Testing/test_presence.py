@@ -1,0 +1,47 @@
+"""Is the structure on this slice?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from SegmentAnythingMedLib.adaptive.candidates import Candidate, contrast_to_ring
+from SegmentAnythingMedLib.adaptive.presence import PresenceRule
+
+MASK = np.zeros((20, 20), dtype=bool)
+MASK[5:12, 6:14] = True
+GOOD = Candidate(3, "segmented", MASK, MASK.astype(np.float32), 0.8, 1.2, 0.9, 3.0, None)
+RULE = PresenceRule(presence=3.0, displacement_mm=15.0, least_px=10)
+
+
+def test_a_good_answer_is_present_and_needs_no_words() -> None:
+    assert RULE.verdict(GOOD) == (True, "")
+
+
+def test_what_was_not_measured_does_not_count_against_it() -> None:
+    assert RULE.verdict(replace(GOOD, rho=None, share=None, displacement_mm=None, predicted_iou=None))[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"mask": np.zeros_like(MASK)}, "nothing"),
+        ({"mask": MASK & (np.indices(MASK.shape)[0] == 5)}, "pixels"),
+        ({"rho": 3.5}, "unlike"),
+        ({"share": 0.1}, "contrast"),
+        ({"share": -0.5}, "contrast"),
+        ({"predicted_iou": 0.02}, "trust"),
+        ({"displacement_mm": 16.0}, "16 mm"),
+    ],
+)
+def test_every_refusal_has_its_reason(change: dict, word: str) -> None:
+    present, why = RULE.verdict(replace(GOOD, **change))
+    assert not present
+    assert word in why
+
+
+def test_contrast_is_counted_from_the_surroundings() -> None:
+    image = np.where(MASK, 0.7, 0.2)
+    assert contrast_to_ring(image, MASK) == pytest.approx(0.5)
+    assert contrast_to_ring(image, np.ones_like(MASK)) is None
