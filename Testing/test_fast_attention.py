@@ -54,6 +54,19 @@ def test_equals_the_stock_encoder_at_the_size_of_vit_b():
     assert difference(network(inputs), theirs) <= 1e-5
 
 
+def test_without_onednn(monkeypatch):
+    monkeypatch.setattr(fast_attention, "_ONEDNN", None)
+    stock, fast = encoder(), encoder()
+    accelerate_encoder(fast)
+    assert difference(fast(pictures(1, 128)), stock(pictures(1, 128))) <= 1e-5
+
+
+def test_another_activation_is_left_as_it_is():
+    stock, fast = encoder(act_layer=torch.nn.ReLU), encoder(act_layer=torch.nn.ReLU)
+    accelerate_encoder(fast)
+    assert difference(fast(pictures(1, 128)), stock(pictures(1, 128))) <= 1e-5
+
+
 def test_projections_without_bias():
     stock, fast = encoder(qkv_bias=False), encoder(qkv_bias=False)
     accelerate_encoder(fast)
