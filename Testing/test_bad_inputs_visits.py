@@ -13,9 +13,13 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_balls import save_ball_series
+from SegmentAnythingMedLib.adaptive import visits
+from SegmentAnythingMedLib.adaptive.registration_report import RegistrationReport, StructureFit
+from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
 from SegmentAnythingMedLib.apps import adapt_command
 from SegmentAnythingMedLib.files.drafts import Draft
 from SegmentAnythingMedLib.files.images import load_volume, save_mask, save_volume
+from SegmentAnythingMedLib.files.mask_agreement import dice
 from SegmentAnythingMedLib.files.rtstruct import read_structure_set
 from SegmentAnythingMedLib.files.rtstruct_write import write_rtstruct
 from SegmentAnythingMedLib.space.volume import Volume
@@ -160,3 +164,48 @@ def test_122_two_voxels_at_the_edge(tmp_path, monkeypatch, capsys):
     assert one["outcome"] == "registration only"
     assert one["flag"]["colour"] in ("amber", "red")
     assert "green" not in out
+
+
+class Astray:
+    """A registration that folds space: what is left is the rigid alignment, and it says so."""
+
+    def register(self, prior, follow_up, *, structures, progress=None):
+        rigid = VisitTransform.translation((1.0, 0.0, 0.0), "registration")
+        fits = {name: StructureFit(-0.2, 1.4, 0.03, 0.0, 0.0, 1.0) for name in structures}
+        words = ("The deformation folds space; the rigid alignment alone is offered.",)
+        return rigid, RegistrationReport("rigid", 0.2, 0.3, 0.25, fits, 0.03, ok=False, words=words, rigid=rigid)
+
+
+def test_120_a_registration_that_went_astray(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(adapt_command, "load_model", lambda *_: StubModel())
+    monkeypatch.setattr(visits, "SimpleITKRegistrar", Astray)
+    volume, labels = two_balls()
+    code, out, err = run(capsys, *files(tmp_path, volume, labels, volume), "--method", "registration")
+    assert code == 0, err
+    report = report_of("out/report.json")
+    assert report["registration"]["ok"] is False
+    assert report["transform"]["kind"] == "translation"
+    assert [one["flag"]["colour"] for one in report["structures"]] == ["red", "red"]
+    assert "folds space" in out
+
+
+def test_121_a_lesion_that_is_gone_and_124(tmp_path, monkeypatch, capsys):
+    """With the real model: the left ball has vanished, the right one is still there. No contour is invented."""
+    monkeypatch.chdir(tmp_path)
+    volume, labels = two_balls()
+    noise = np.random.default_rng(0).normal(0, 3, volume.shape)
+    voxels = (np.where(labels == 1, 20, volume.voxels) + noise).astype(np.int16)
+    today = Volume(voxels, volume.affine, modality="MR")
+    line = files(tmp_path, volume, labels, today)
+    code, out, err = run(capsys, *line, "--transform", "none", "--device", "cpu", "--figure", "f.png")
+    assert code == 0, err
+    gone, there = report_of("out/report.json")["structures"]
+    assert (gone["outcome"], gone["voxels"], gone["changes"]["volume_percent"]) == ("possibly resolved", 0, -100.0)
+    assert gone["flag"]["colour"] != "green"
+    assert there["outcome"] == "found"
+    found = load_volume("out/structures.nii.gz").voxels
+    assert not (found == 1).any()
+    assert dice(found == 2, labels == 2) > 0.9
+    assert "label 1: possibly resolved" in out
+    assert any(one["prompts"] for one in there["slices"])
