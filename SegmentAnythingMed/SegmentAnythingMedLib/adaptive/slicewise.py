@@ -18,7 +18,7 @@ from .baselines.label_propagation import LabelPropagation
 from .candidates import Candidate
 from .following import Followed
 from .one_shot import OneShotMethod, OneShotResult, Reference
-from .references import PriorLooks
+from .references import NEAREST, PriorLooks
 from .searching import Search
 from .views import View, square_region, view
 
@@ -55,7 +55,7 @@ def search_slicewise(
         answers = []
         for place, target in enumerate(targets):
             progress.check()
-            pairs = _pair(every, place, len(indices)) if paired_by_index else looks.nearest(target.index)
+            pairs = _pair(every, place, len(indices)) if paired_by_index else _nearest(every, target.index)
             answers.append(method.segment(_known(arena, pairs, region), target))
     for target, answer in zip(targets, answers, strict=True):
         if answer.mask.any():
@@ -81,6 +81,10 @@ def _pair(every: list[int], place: int, count: int) -> list[int]:
     """The published pairing: slices of both visits aligned at their middle index, clamped to the ends."""
     paired = len(every) // 2 - (count // 2 - place)
     return [every[min(max(paired, 0), len(every) - 1)]]
+
+
+def _nearest(every: list[int], index: int) -> list[int]:
+    return sorted(every, key=lambda n: (abs(n - index), n))[:NEAREST]
 
 
 def _walked(method: LabelPropagation, known: list[Reference], targets: list[View]) -> list[OneShotResult]:
