@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,6 +102,20 @@ def test_gpu_precision_follows_its_generation(monkeypatch, capability, dtype):
     pretend_cuda(monkeypatch, 1, capability=capability)
     assert device.autocast_dtype("cuda:0") is dtype
     assert device.autocast_dtype("cuda:0", "fp32") is None
+
+
+@pytest.mark.parametrize(("gibibytes", "batch"), [(4, 1), (24, 4)])
+def test_gpus_with_room_encode_several_slices_together(monkeypatch, gibibytes, batch):
+    pretend_cuda(monkeypatch, 1)
+    room = SimpleNamespace(total_memory=gibibytes << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: room)
+    assert device.choose_profile("cuda:0") == device.Profile(torch.bfloat16, batch)
+
+
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_a_cpu_encodes_slice_by_slice_in_fp32(monkeypatch, has_bf16):
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: has_bf16)
+    assert device.choose_profile("cpu") == device.Profile(None, 1)
 
 
 def test_unknown_precision_is_refused():

@@ -1,7 +1,8 @@
-"""Where a network runs and how precisely: device, mixed precision, number of threads.
+"""Where a network runs and how precisely: device, mixed precision, batches, number of threads.
 
 Half precision is used only where the hardware computes in it. On a CPU without the instructions bfloat16 is emulated,
-21 times slower than float32 as measured on a Zen 3, so a CPU always computes in float32 unless asked otherwise.
+21 times slower than float32 as measured on a Zen 3; on a Zen 4, which has them, it saves a tenth of the time and costs
+accuracy (``docs/performance.md``). So a CPU always computes in float32 unless asked otherwise.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,21 @@ import torch
 from ..errors import DeviceError
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+_BATCH, _ROOMY_BYTES = 4, 6 << 30
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How image encoders run on a device.
+
+    Attributes:
+        dtype: reduced precision, or None for float32.
+        batch: slices that are encoded together where several are at hand. A batch gains nothing on a CPU, where one
+            slice already fills the caches, and costs memory.
+    """
+
+    dtype: torch.dtype | None
+    batch: int
 
 
 def choose_device(name: str = "auto") -> str:
@@ -82,6 +99,18 @@ def autocast_dtype(device: str, precision: str = "auto") -> torch.dtype | None:
             "use precision auto or fp32.",
         )
     return torch.float16 if precision == "fp16" else torch.bfloat16
+
+
+def choose_profile(device: str, precision: str = "auto") -> Profile:
+    """How image encoders should run on this hardware.
+
+    Args:
+        device: from :func:`choose_device`.
+        precision: see :func:`autocast_dtype`, which also tells the errors.
+    """
+    dtype = autocast_dtype(device, precision)
+    roomy = device != "cpu" and torch.cuda.get_device_properties(device).total_memory >= _ROOMY_BYTES
+    return Profile(dtype, _BATCH if roomy else 1)
 
 
 @contextlib.contextmanager

@@ -11,14 +11,7 @@ import torch
 from ..errors import DeviceError, ModelError
 from .device import autocast, autocast_dtype
 
-_CUDA_BATCH = 4
-
 Run = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
-
-
-def batch_size(device: str) -> int:
-    """Slices that are encoded together: a batch gains nothing on a CPU and costs memory."""
-    return 1 if device == "cpu" else _CUDA_BATCH
 
 
 @torch.no_grad()

@@ -14,8 +14,8 @@ import torch
 from segment_anything.modeling import Sam
 
 from ..prompts.types import SlicePrompts
-from .device import autocast_dtype, to_device
-from .encoding import batch_size, channels_last, nan_error, run_encoder
+from .device import choose_profile, to_device
+from .encoding import channels_last, nan_error, run_encoder
 from .fast_attention import accelerate_encoder, restore_encoder
 from .fast_decoder import Cells, FastDecoder, RecentStates, SliceState
 from .frame import Frame, Region
@@ -69,7 +69,8 @@ class SamModel(PromptableModel):
         self.image_size = int(network.image_encoder.img_size)
         self.low_res_size = int(network.prompt_encoder.mask_input_size[0])
         self._preparation = PREPARATIONS[preprocessing]
-        self._dtype = autocast_dtype(device, precision)
+        profile = choose_profile(device, precision)
+        self._dtype, self._batch = profile.dtype, profile.batch
         self._network = network.to(device).eval()
         with torch.no_grad():
             self._position_code = self._network.prompt_encoder.get_dense_pe()  # depends on nothing, so computed once
@@ -106,13 +107,12 @@ class SamModel(PromptableModel):
             ModelError: ``model.nan`` when the network returns NaN in float32 too.
             DeviceError: ``device.memory`` when not even one slice fits into the device's memory.
         """
-        batch = batch_size(self.device)
         features: list[SliceFeatures] = []
-        for start in range(0, len(images), batch):
-            chosen = list(frames[start : start + batch])
+        for start in range(0, len(images), self._batch):
+            chosen = list(frames[start : start + self._batch])
             inputs = [
                 self._preparation.prepare(to_uint8(image), frame)
-                for image, frame in zip(images[start : start + batch], chosen, strict=True)
+                for image, frame in zip(images[start : start + self._batch], chosen, strict=True)
             ]
             embeddings = self._embed(torch.stack(inputs))
             features += [SliceFeatures({EMBEDDING: e}, frame) for e, frame in zip(embeddings, chosen, strict=True)]

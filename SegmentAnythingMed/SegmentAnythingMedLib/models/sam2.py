@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from ..prompts.types import SlicePrompts
-from .device import autocast_dtype, to_device
-from .encoding import batch_size, channels_last, nan_error, run_encoder
+from .device import choose_profile, to_device
+from .encoding import channels_last, nan_error, run_encoder
 from .fast_decoder import FastDecoder, RecentStates, SliceState
 from .frame import Frame, Region
 from .guidance import guided_decoder
@@ -73,7 +73,8 @@ class Sam2Model(PromptableModel):
         self.low_res_size = int(network.sam_prompt_encoder.mask_input_size[0])
         self.network = network.to(device).eval()
         self._preparation = PREPARATIONS[preprocessing]
-        self.dtype = autocast_dtype(device, precision)
+        profile = choose_profile(device, precision)
+        self.dtype, self._batch = profile.dtype, profile.batch
         with torch.no_grad():
             self._position_code = network.sam_prompt_encoder.get_dense_pe()
             self._no_memory = network.no_mem_embed.reshape(1, -1, 1, 1)
@@ -108,13 +109,12 @@ class Sam2Model(PromptableModel):
             ModelError: ``model.nan`` when the network returns NaN in float32 too.
             DeviceError: ``device.memory`` when not even one slice fits into the device's memory.
         """
-        batch = batch_size(self.device)
         features: list[SliceFeatures] = []
-        for start in range(0, len(images), batch):
-            chosen = list(frames[start : start + batch])
+        for start in range(0, len(images), self._batch):
+            chosen = list(frames[start : start + self._batch])
             inputs = [
                 self._preparation.prepare(to_uint8(image), frame)
-                for image, frame in zip(images[start : start + batch], chosen, strict=True)
+                for image, frame in zip(images[start : start + self._batch], chosen, strict=True)
             ]
             maps = run_encoder(
                 self._run, torch.stack(inputs), device=self.device, dtype=self.dtype, name=self.info.name
