@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -248,6 +249,28 @@ def test_what_has_no_draft_gets_no_dicom_file(folder, capsys, monkeypatch):
     assert sorted(os.listdir("out")) == ["report.json", "structures.nii.gz", "transform.tfm"]
     assert not load_volume("out/structures.nii.gz").voxels.any()
     assert "no DICOM file was written" in err
+
+
+def test_a_cancel_keeps_what_is_finished(folder, capsys, monkeypatch):
+    def stopped(*arguments, **given):
+        return replace(stub_adapt(*arguments, **given), completed=False)
+
+    monkeypatch.setattr(adapt_command, "adapt", stopped)
+    code, _, err = run(capsys, *FILES, "--output", "out")
+    assert code == 0
+    assert "Cancelled: the masks are what was finished before." in err
+    assert report_of("out/report.json")["completed"] is False
+    assert Path("out/structures.nii.gz").is_file()
+
+
+def test_a_second_interrupt_leaves_nothing(folder, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapt_command, "adapt", interrupted)
+    before = snapshot(folder)
+    assert run(capsys, *FILES, "--output", "new")[0] == 130
+    assert snapshot(folder) == before
 
 
 def test_regions_without_a_voxel_are_said(folder, capsys):

@@ -102,8 +102,10 @@ def _tell(report: Mapping[str, Any], outputs: Outputs, as_json: bool) -> None:
     for finding in report["findings"]:
         how = "accepted" if finding["overridden"] else finding["severity"]
         print(f"{how:8} {finding['code']}: {finding['words']}")
+    warned = {one["text"] for one in report["warnings"]}
     for words in (report["registration"] or {}).get("words", ()):
-        print(f"{'visits':8} {words}")
+        if words not in warned:
+            print(f"{'visits':8} {words}")
     for one in report["structures"]:
         print(line_of(one))
 
