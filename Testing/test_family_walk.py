@@ -77,10 +77,18 @@ def test_import_segment_and_report(folder, sample, capsys, family):
     assert "mine" in {model["name"] for model in run("models", "list", capsys=capsys)["models"]}
     report = folder / "report.json"
     run(
-        "segment", str(sample / "ct.nii.gz"), "--box", BOX, "--model", "mine", "--no-propagate",
+        "segment", str(sample / "ct.nii.gz"), "--box", BOX, "--model", "mine", "--limits", "9,11",
         "--output", str(folder / "mask.nii.gz"), "--report", str(report), capsys=capsys,
     )  # fmt: skip
     report = json.loads(report.read_text(encoding="utf-8"))
+    assert report["settings"]["engine"] == ("memory" if family in ("sam2", "medsam2") else "prompt")
+    slices = {record["index"]: record["reason"] for record in report["objects"][0]["records"]}
+    assert set(slices) == {9, 10, 11}
+    assert slices[10] == "seed"
+    assert report["objects"][0]["voxels"] > 0
+    assert report["counters"]["encodes"] >= 3
+    assert report["seconds"]["segment"] > 0
+    assert all(one["text"] for one in report["warnings"])
     model = report["model"]
     assert report["preprocessing"]["preparation"] == FAMILIES[family].preparation
     keeps_aspect = family in ("sam", "medicosam", "mobile-sam", "lite-medsam")
