@@ -92,7 +92,7 @@ def test_opening_the_module_asks_nothing_of_the_network(at, server) -> None:
     assert server.requests == []
     assert at.panel.models.shelf._worker is None
     table = shown(at)
-    assert table["built-in"][0] == "comes with the module"
+    assert table["built-in"][0] == "built in"
     assert table["tiny"] == ("no", "2.5 MB", "MIT")
     assert table["guarded"][2] == "CC-BY-NC-4.0, research only"
     assert str(server.folder) in at.ui.modelFolderLabel.text

@@ -304,3 +304,25 @@ def test_what_a_propagation_will_take_is_said_when_it_is_long(at, phantom) -> No
     at.panel.say("")
     at.panel.controller.listeners.tell("estimate", {**cost, "most_seconds": 2.0})
     assert "About" not in at.status
+
+
+def test_what_nobody_foresaw_is_shown_and_the_panel_lives_on(at, phantom, slicer_gui, monkeypatch) -> None:
+    import slicer
+
+    slicer_gui.set_testing(False)
+
+    shown = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: shown.append(text))
+
+    def broken() -> None:
+        raise ZeroDivisionError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(at.controller, "undo", broken)
+        with pytest.raises(ZeroDivisionError):  # goes on to the log
+            at.panel.actions.undo()
+    assert "Something unforeseen" in shown[0]
+    at.press("positiveButton")
+    at.click(phantom.centre)
+    at.wait()
+    assert at.mask().any()

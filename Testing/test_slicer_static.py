@@ -274,3 +274,28 @@ def test_the_rules_can_see() -> None:
     assert not is_bare_text(ast.parse('f"{n}/{m}"').body[0].value)
     translated = [call.args[0] for call in calls(tree) if called(call) == "_"]
     assert [type(text) for text in translated] == [ast.JoinedStr]
+
+
+def test_every_control_of_the_panel_is_used_by_a_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    shown = {"QLabel", "QProgressBar", "ctkCollapsibleButton", "qMRMLWidget"}
+    unused = []
+    for name, widget in ui_widgets().items():
+        bound = [
+            entry.findtext("string")
+            for entry in widget.findall("property")
+            if entry.get("name") == "SlicerParameterName"
+        ]
+        if widget.get("class") not in shown and not any(word in tests for word in (name, *bound)):
+            unused.append(name)
+    assert unused == []
+
+
+# Windows that wait for an answer; logic raises, the panel asks.
+POP_UPS = {"confirmOkCancelDisplay", "confirmYesNoDisplay", "errorDisplay", "infoDisplay", "messageBox", "QMessageBox"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_the_panel_asks(path: Path) -> None:
+    asks = {called(call) for call in calls(tree_of(path))} & POP_UPS
+    assert not asks or path.stem.startswith(("panel", "quitting", "install"))

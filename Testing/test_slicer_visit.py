@@ -24,6 +24,8 @@ def calls(monkeypatch):
     def quick(prior, follow_up, model, **given):
         asked.append(given)
         found = stub_adapt(prior, follow_up, model, **given)
+        if "bright" not in found.structures:
+            return found
         flag = Flag("amber", ("The contour moved by more than expected.",), (3, 6))
         found.structures["bright"] = replace(found.structures["bright"], flag=flag)
         return found
@@ -281,6 +283,28 @@ def test_after_saving_and_loading_the_table_is_there_again(at, calls, tmp_path) 
     assert lines(at) == before
     assert at.parameters.alignment == "register"
     assert at.parameters.priorVolume.GetName() == "before"
+
+
+def test_some_structures_only(at, calls) -> None:
+    import qt
+
+    items = at.ui.priorStructures
+    assert [items.item(n).text() for n in range(items.count)] == ["bright", "dark"]
+    items.item(0).setCheckState(qt.Qt.Unchecked)
+    at.press("proposeButton")
+    at.wait()
+    assert set(lines(at)) == {"dark"}
+    items.item(1).setCheckState(qt.Qt.Unchecked)
+    assert not at.ui.proposeButton.enabled
+
+
+def test_alignment_and_method_reach_the_engine(at, calls) -> None:
+    at.ui.alignmentSelector.setCurrentIndex(1)
+    at.ui.visitMethodSelector.setCurrentIndex(1)
+    assert (at.parameters.alignment, at.parameters.visitMethod) == ("same", "registration")
+    propose(at)
+    assert calls[0]["method"] == "registration"
+    assert calls[0]["transform"].kind == "identity"
 
 
 def test_refusals_are_said(at, calls) -> None:

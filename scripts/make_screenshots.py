@@ -125,6 +125,7 @@ def compare_visits(tutorial: Any) -> None:
     from SegmentAnythingMedLib import load_volume
     from SegmentAnythingMedLib.apps.slicer.volumes import volume_from_node
     from SegmentAnythingMedLib.evaluation.known_truth import Change, make_follow_up
+    from standin.qt_gui import GUI
 
     at, labels = tutorial.at, load_volume(SAMPLE / "labels.nii.gz").voxels
     masks = {name: labels == value for value, name in enumerate(("bladder", "left femur", "right femur"), start=1)}
@@ -146,10 +147,10 @@ def compare_visits(tutorial: Any) -> None:
     contours.GetDisplayNode().SetVisibility(False)
     at.parameters.inputVolume = today
     at.parameters.priorVolume, at.parameters.priorSegmentation = tutorial.volume, contours
-    at.press("proposeButton")
     at.wait()
-    at.press("segmentVisitButton")
-    at.wait()
+    for button in ("proposeButton", "segmentVisitButton"):
+        at.press(button)
+        GUI.pump_until(lambda: not at.controller.busy, 1200)  # registers both images
     at.show(today, (155, 83, 14))
     at.ui.visitTable.setCurrentCell(0, 0)
     at.panel.visit.refresh()

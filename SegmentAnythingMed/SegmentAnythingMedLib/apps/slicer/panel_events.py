@@ -62,6 +62,7 @@ class Told:
 
     def _progress(self, step: Step) -> None:
         self.panel.propagation.show_progress(step)
+        self.panel.visit.show_progress(step)
 
     def _estimate(self, cost: Mapping[str, Any]) -> None:
         if cost["most_seconds"] < ANNOUNCED_FROM_S:
@@ -116,10 +117,10 @@ class Told:
 
     def _visit(self, _nothing: Any) -> None:
         """A proposal or drafts are there: its first segment becomes the current one."""
-        part = self.panel.visit
-        rows = part.work.rows
-        if part.work.shown is not None and rows and self.panel.parameters.segmentation is not part.work.shown:
-            self.panel.work_on(part.work.shown, rows[0].segment_id)
+        work, parameters = self.panel.visit.work, self.panel.parameters
+        rows = work.rows
+        if parameters is not None and rows and parameters.segmentation is not work.shown:
+            self.panel.work_on(work.shown, rows[0].segment_id)
         self.panel.refresh()
 
     def _error(self, error: SegmentAnythingMedError) -> None:

@@ -41,9 +41,10 @@ class ModelPart:
         self._importing: Path | None = None
         table = ui.modelsTable
         table.setColumnCount(_COLUMNS)
-        table.setHorizontalHeaderLabels([_("Model"), _("On this computer"), _("Size"), _("Licence")])
+        table.setHorizontalHeaderLabels([_("Model"), _("Here"), _("Size"), _("Licence")])
         for column in range(_COLUMNS):
-            mode = qt.QHeaderView.Stretch if column == 0 else qt.QHeaderView.ResizeToContents
+            last = column == _COLUMNS - 1
+            mode = qt.QHeaderView.Stretch if last else qt.QHeaderView.ResizeToContents
             table.horizontalHeader().setSectionResizeMode(column, mode)
         table.verticalHeader().setDefaultSectionSize(_ROW_PX)
         table.verticalHeader().hide()
@@ -88,7 +89,7 @@ class ModelPart:
         names = [row.entry.name for row in self.rows]
         table.setCurrentCell(names.index(selected) if selected in names else 0, 0)
         words = _("Models on this computer: {size}, in {folder}.")
-        self.ui.modelFolderLabel.text = words.format(size=size_words(self.shelf.stored_bytes()), folder=model_folder())
+        self.ui.modelFolderLabel.text = words.format(size=size_words(self.shelf.stored_bytes()), folder=_short_folder())
         self._show_row()
 
     def close(self) -> None:
@@ -214,13 +215,22 @@ class ModelPart:
         ui.modelDetails.text = "" if row is None else details(row.entry)
 
 
+def _short_folder() -> str:
+    """The folder of models as one would write it: from the home folder on."""
+    folder = model_folder()
+    try:
+        return str(Path("~") / folder.relative_to(Path.home()))
+    except ValueError:
+        return str(folder)
+
+
 def state_words(state: str) -> str:
     """Where a model is."""
     words = {
         HERE: _("yes"),
         UNFINISHED: _("in part"),
         ABSENT: _("no"),
-        SHIPPED: _("comes with the module"),
+        SHIPPED: _("built in"),
     }
     return words[state]
 

@@ -13,6 +13,9 @@ from .saying import said
 from .slice_table import SliceTable
 from .slice_words import rows_of
 
+_OF_SLICES = ("Segmenting", "Propagating")
+"""Steps of the library that count slices."""
+
 
 class PropagationPart:
     """Shows how a propagation is to go, how far it is, and what it found.
@@ -106,7 +109,10 @@ def step_words(step: Step) -> str:
     what = said(step.label)
     if not step.total:
         return what
-    words = _("{what}: slice {done} of at most {total}") if step.at_most else _("{what}: slice {done} of {total}")
+    if step.label not in _OF_SLICES:
+        words = _("{what}: {done} of {total}")
+    else:
+        words = _("{what}: slice {done} of at most {total}") if step.at_most else _("{what}: slice {done} of {total}")
     sentence = words.format(what=what, done=step.done, total=step.total)
     if step.remaining_s is None:
         return sentence

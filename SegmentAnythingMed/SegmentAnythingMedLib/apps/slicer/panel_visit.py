@@ -13,6 +13,8 @@ from slicer.i18n import tr as _
 
 from ...adaptive.flags import AMBER, GREEN, RED
 from ...errors import InputError, SegmentAnythingMedError
+from .events import Step
+from .panel_propagation import step_words
 from .parameters import ALIGNMENTS, VISIT_METHODS, ModuleParameters
 from .provenance import DRAFT
 from .saying import said
@@ -32,8 +34,10 @@ from .visit_work import VisitWork
 _TINTS = {GREEN: "#d5efd5", AMBER: "#fff2c4", RED: "#ffd2c9"}
 _INK = "#1a1a1a"
 _ROW_PX = 22
-_STOPS = ("visits.patient", "visits.laterality", "visits.dates", "visits.same_study", "visits.frame", "visits.series", "visits.overlap",
-          "visits.modality")  # fmt: skip
+_STOPS = (
+    "visits.patient", "visits.laterality", "visits.dates", "visits.same_study", "visits.frame", "visits.series",
+    "visits.overlap", "visits.modality",
+)  # fmt: skip
 """Findings that a person may accept; the override is kept in the record of each draft."""
 
 
@@ -61,6 +65,7 @@ class VisitPart:
         self._parameters: ModuleParameters | None = None
         self._showing = False
         self._looked = -1
+        self._listed: tuple[tuple[str, str], ...] = ()
         self._allowed: frozenset[str] = frozenset()
         self.rows: list[VisitRow] = []
         alignments = (_("Register automatically"), _("As shown in the scene"), _("By a transform"))
@@ -73,6 +78,7 @@ class VisitPart:
         self._connections = (
             (ui.alignmentSelector, "currentIndexChanged(int)", self._alignment_chosen),
             (ui.visitMethodSelector, "currentIndexChanged(int)", self._method_chosen),
+            (ui.priorStructures, "itemChanged(QListWidgetItem*)", self._structures_chosen),
             (ui.proposeButton, "clicked()", self.start),
             (ui.segmentVisitButton, "clicked()", self.segment),
             (ui.dropVisitButton, "clicked()", self.drop),
@@ -105,6 +111,7 @@ class VisitPart:
             work.method = parameters.visitMethod
             if work.proposal is None and parameters.segmentation is not parameters.priorSegmentation:
                 work.shown = parameters.segmentation
+            self._list_structures()
             ui.alignmentSelector.currentIndex = ALIGNMENTS.index(parameters.alignment)
             ui.visitMethodSelector.currentIndex = VISIT_METHODS.index(parameters.visitMethod)
             ui.priorTransformSelector.enabled = parameters.alignment == ALIGNMENTS[2]
@@ -120,6 +127,7 @@ class VisitPart:
         if rows != self.rows:
             self._fill(rows)
         both = bool(parameters and parameters.inputVolume and parameters.priorVolume and parameters.priorSegmentation)
+        both = both and work.wanted != set()
         proposal = work.proposal is not None
         row = self.row
         ui.proposeButton.enabled = both and not busy
@@ -133,6 +141,11 @@ class VisitPart:
         today = parameters.inputVolume.GetName() if parameters and parameters.inputVolume else _("none")
         ui.visitTodayLabel.text = _("Today's image (section Input): {name}").format(name=today)
         ui.visitHint.text = hint_words(both, proposal, bool(rows))
+
+    def show_progress(self, step: Step) -> None:
+        """How far the comparison is; the bar is that of the section Propagation."""
+        if self.work.comparing:
+            self.ui.visitHint.text = _("{what}. Escape cancels.").format(what=step_words(step))
 
     def close(self) -> None:
         """Let go of the widgets."""
@@ -259,6 +272,32 @@ class VisitPart:
         else:
             prompted = sorted(n for n, record in self.work.controller.records.items() if record.accepted)
         return (prompted[len(prompted) // 2],) if prompted else ()
+
+    def _list_structures(self) -> None:
+        """The segments of the prior, all of them wanted at first."""
+        segmentation = self._parameters.priorSegmentation
+        content = None if segmentation is None else segmentation.GetSegmentation()
+        ids = [content.GetNthSegmentID(n) for n in range(content.GetNumberOfSegments())] if content else []
+        listed = tuple((segment_id, content.GetSegment(segment_id).GetName()) for segment_id in ids)
+        if listed == self._listed:
+            return
+        self._listed = listed
+        self.work.wanted = None
+        self.ui.priorStructures.clear()
+        for _segment_id, name in listed:
+            item = qt.QListWidgetItem(name)
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable)
+            item.setCheckState(qt.Qt.Checked)
+            self.ui.priorStructures.addItem(item)
+
+    def _structures_chosen(self, *_arguments: object) -> None:
+        if self._showing:
+            return
+        items = self.ui.priorStructures
+        checked = [items.item(n).checkState() == qt.Qt.Checked for n in range(items.count)]
+        chosen = {segment_id for (segment_id, _name), on in zip(self._listed, checked, strict=True) if on}
+        self.work.wanted = None if all(checked) else chosen
+        self.refresh()
 
     def _alignment_chosen(self, index: int) -> None:
         if not self._showing and self._parameters is not None:

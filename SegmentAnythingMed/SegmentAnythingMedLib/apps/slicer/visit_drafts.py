@@ -15,7 +15,7 @@ from .describing import describe
 from .markups import collect
 from .new_segments import new_segmentation
 from .prompt_nodes import tag_of
-from .provenance import read_provenance
+from .provenance import TAG, read_provenance
 from .visit_prompts import settle
 from .volumes import volume_from_node
 
@@ -145,6 +145,8 @@ def stored_rows(segmentation: Any) -> list[VisitRow]:
     content = None if segmentation is None else segmentation.GetSegmentation()
     for n in range(content.GetNumberOfSegments() if content is not None else 0):
         segment_id = content.GetNthSegmentID(n)
+        if MODE not in tag_of(content.GetSegment(segment_id), TAG):
+            continue  # not worth reading
         known = read_provenance(segmentation, segment_id)
         held = (known.settings or {}).get("visit")
         if isinstance(held, Mapping) and (known.settings or {}).get("mode") == MODE:

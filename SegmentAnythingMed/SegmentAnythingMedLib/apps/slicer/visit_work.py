@@ -116,8 +116,7 @@ class VisitWork:
             allow=allow, prior_facts=visit_facts(self.prior), facts=visit_facts(today),
         )  # fmt: skip
         self._prepare()
-        for note in found.notes:
-            self.controller.listeners.tell("status", note)
+        self.controller.listeners.tell("status", " ".join(found.notes))
         self.controller.board.start(ProposeTask(self, request, scan, found.segment_ids))
 
     def segment(self) -> None:
@@ -237,9 +236,9 @@ class VisitWork:
         self.proposal = Proposal(task.request, answer, today, scan.revision, controller.generation, node, drafts, shown)
         self.shown = node
         self._rejected.clear()
-        for words in answer.adaptation.remarks:
-            controller.listeners.tell("status", said(words))
         controller.listeners.tell("visit")
+        told = (*(finding.words for finding in answer.adaptation.findings), *answer.adaptation.remarks)
+        controller.listeners.tell("status", " ".join(map(said, told)))
 
     def _prepare(self) -> None:
         if not self._ready:
@@ -248,8 +247,13 @@ class VisitWork:
             import_adaptive()
             self._ready = True
 
+    @property
+    def comparing(self) -> bool:
+        """True while the visits are compared, or drafts are exported."""
+        return any(isinstance(task, ProposeTask | SegmentTask | ExportTask) for task in self.controller.board.tasks)
+
     def _check_idle(self) -> None:
-        if any(isinstance(task, (ProposeTask, SegmentTask, ExportTask)) for task in self.controller.board.tasks):
+        if self.comparing:
             raise InputError("job.running", _("The visits are being compared; wait for the end or cancel it first."))
 
     def _pending(self) -> Proposal:

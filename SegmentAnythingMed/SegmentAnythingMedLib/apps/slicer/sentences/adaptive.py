@@ -52,6 +52,7 @@ SENTENCES = (
         "before, {after} after). Equal places in patient space are offered."
     )),
     ("", _("The structure is too small for the model: see W.")),
+    ("", _("The visits are of two modalities: only what registration carries over is offered.")),
     ("", _(
         "The visits seem to be of two patients: {wrong} differ. Check the images, or allow visits.patient"
         " if the headers are known to be wrong."
