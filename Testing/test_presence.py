@@ -12,7 +12,7 @@ from SegmentAnythingMedLib.adaptive.presence import PresenceRule
 MASK = np.zeros((20, 20), dtype=bool)
 MASK[5:12, 6:14] = True
 GOOD = Candidate(3, "segmented", MASK, MASK.astype(np.float32), 0.8, 1.2, 0.9, 3.0, None)
-RULE = PresenceRule(presence=3.0, displacement_mm=15.0, least_px=10)
+RULE = PresenceRule(presence=3.0, sure=2.0, displacement_mm=15.0, least_px=10)
 
 
 def test_a_good_answer_is_present_and_needs_no_words() -> None:
@@ -45,3 +45,9 @@ def test_contrast_is_counted_from_the_surroundings() -> None:
     image = np.where(MASK, 0.7, 0.2)
     assert contrast_to_ring(image, MASK) == pytest.approx(0.5)
     assert contrast_to_ring(image, np.ones_like(MASK)) is None
+
+
+def test_to_be_sure_takes_more() -> None:
+    doubtful = replace(GOOD, rho=2.5)
+    assert RULE.verdict(doubtful)[0]
+    assert not RULE.verdict(doubtful, sure=True)[0]

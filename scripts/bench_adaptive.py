@@ -133,7 +133,7 @@ def run_pair(data: Path, entry: dict, model: str, seed: int, registrar: Registra
         pair = make_follow_up(today, truths, change_of(entry["change"]), seed)
         today, truths = pair.volume, pair.masks
     visit, row = PriorVisit(prior, masks), {"pair": entry["name"]}
-    own = adapt(visit, today, model_named(model), registrar=registrar)
+    own = adapt(visit, today, model_named(model), registrar=registrar, allow=("visits.modality",))
     found = own.structures[first]
     row.update(outcome=found.outcome, flag=found.flag.colour, reasons=list(found.flag.reasons))
     scores = {
@@ -142,7 +142,15 @@ def run_pair(data: Path, entry: dict, model: str, seed: int, registrar: Registra
     }
     for rival in RIVALS[1:]:
         method, protocol = ("p2sam", "published") if rival == "published" else (rival, "default")
-        other = adapt(visit, today, model_named(model), method=method, protocol=protocol, transform=own.transform)
+        other = adapt(
+            visit,
+            today,
+            model_named(model),
+            method=method,
+            protocol=protocol,
+            transform=own.transform,
+            allow=("visits.modality",),
+        )
         scores[rival] = dice(other.structures[first].mask, truths[first])
     return {**row, "dice": scores}
 

@@ -18,7 +18,7 @@ from .references import PriorLooks
 
 SAME = 0.85
 """Dice from which two opinions are one."""
-SIZES = {"smaller": 0.7, "larger": 1.25}
+SIZES = {"smaller": 0.75, "much smaller": 0.55, "larger": 1.25}
 """The warped structure made smaller and larger (linear factor): the model refuses a prompt far from what it sees."""
 _ABSENT = 4.0
 """Score of a key slice on which nothing is found; far above that of any slice on which something is."""
@@ -31,7 +31,7 @@ class Start:
     """An opinion on where the structure is.
 
     Attributes:
-        name: ``warped``, ``recognised``, ``rigid``, ``smaller``, ``larger`` or ``matched``.
+        name: ``warped``, ``recognised``, ``rigid``, ``matched`` or one of :data:`SIZES`.
         masks: bool [N, H, W], the structure there.
         score: mean over the key slices, lower is better.
         answers: what the model found on the key slices.
@@ -43,6 +43,11 @@ class Start:
     score: float
     answers: tuple[Candidate, ...]
     present: int
+
+    @property
+    def convincing(self) -> bool:
+        """At least half of the key slices show the structure."""
+        return self.present > 0 and 2 * self.present >= len(self.answers)
 
     @property
     def anchor(self) -> Candidate:
@@ -94,7 +99,7 @@ def choose_start(
     for name, masks in starts.items():
         asker = ask_for(masks)
         answers = tuple(_twice(asker, n, masks[n], name) for n in key_slices(masks, count))
-        verdicts = [rule.verdict(answer)[0] for answer in answers]
+        verdicts = [rule.verdict(answer, sure=True)[0] for answer in answers]
         scores = [
             _score(a) + 1 - iou(a.mask, masks[a.index]) if there else _ABSENT
             for a, there in zip(answers, verdicts, strict=True)

@@ -22,6 +22,8 @@ _BESIDE = 1.25
 """Distance of the places beside the structure, in its in-plane extents."""
 _WAYS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 PRESENCE_RANGE = (1.5, 5.0)
+SURE, SURE_TIMES = 2.0, 1.6
+"""Distance that is sure enough: in units, and as a multiple of the median of the structure's own slices."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Calibration:
         dice: median Dice of the model on the prior's own slices.
         unit: median appearance distance of neighbouring slices of the structure; None for a model without tokens.
         presence: largest distance, in units, with which a slice counts as showing the structure.
+        sure: the stricter one for the structure as a whole.
         own: distances of the structure's own slices, in units.
         beside: distances of what was found beside it, in units; infinite where nothing was.
         iou: median predicted IoU on the prior's own slices.
@@ -40,6 +43,7 @@ class Calibration:
     dice: float
     unit: float | None
     presence: float
+    sure: float
     own: tuple[float, ...]
     beside: tuple[float, ...]
     iou: float
@@ -53,7 +57,7 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
         looks: the structure on it, at least one slice.
         presence: threshold to fall back on.
     """
-    unit = _unit(looks) if _has_tokens(arena) else None
+    unit = _unit(looks) if looks.comparable and _has_tokens(arena) else None
     # the same machinery as for the follow-up, with the prior in its place
     asker = Asker(replace(arena, follow_up=arena.prior), looks, unit, arena.rigid)
     dices, own, ious = [], [], []
@@ -70,8 +74,9 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     whole = 0.9 * np.count_nonzero(looks.mask[middle])
     beside = [asker.ask(middle, place, "").rho for place in places if np.count_nonzero(place) >= whole]
     own, beside = ([float(r) for r in rhos if r is not None] for rhos in (own, beside))
+    loose = _threshold(own, beside, presence)
     return Calibration(
-        dice=float(np.median(dices)), unit=unit, presence=_threshold(own, beside, presence),
+        dice=float(np.median(dices)), unit=unit, presence=loose, sure=_sure(own, loose),
         own=tuple(own), beside=tuple(beside), iou=float(np.median(ious)),
     )  # fmt: skip
 
@@ -103,6 +108,11 @@ def _threshold(own: list[float], beside: list[float], fall_back: float) -> float
     if others:
         low = min(low, float(np.sqrt(max(np.median(own), 0.5) * min(others)))) if own else low
     return float(np.clip(low, *PRESENCE_RANGE))
+
+
+def _sure(own: list[float], loose: float) -> float:
+    known = [r for r in own if np.isfinite(r)]
+    return min(max(SURE, SURE_TIMES * float(np.median(known))), loose) if known else min(SURE, loose)
 
 
 def _dice(first: np.ndarray, second: np.ndarray) -> float:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ..models.interface import PromptableModel
 from ..progress import Progress
 from ..prompts.types import SlicePrompts
-from ..space.intensity import IntensityMapping
+from ..space.intensity import IntensityMapping, looks_like_hu
 from ..space.planes import AXES
+from ..space.statistics import volume_statistics
 from ..space.volume import Volume
 from . import visit_results as words_of
 from .arena import Arena, open_arena
@@ -32,6 +34,7 @@ from .warping import warp_image
 
 NOT_SEEN = -2.0
 """Logit of slices on which the model found nothing: the warped contour can overrule it where the visits look alike."""
+OTHER_MODALITY = "the visits are of different modalities: how the structure looks could not be compared"
 BEYOND = 3
 """Slices beyond those on which the model found the structure where it can do so."""
 
@@ -61,6 +64,17 @@ class VisitPair:
     protocol: str
     settings: VisitSettings
     counts: dict[str, int]
+
+    @cached_property
+    def comparable(self) -> bool:
+        """The visits show structures alike: same modality, as far as headers and values tell."""
+        named = {volume.modality for volume in (self.prior.volume, self.follow_up)} - {None}
+        if len(named) > 1:
+            return False
+        first, second = (
+            looks_like_hu(volume, volume_statistics(volume.voxels)) for volume in (self.prior.volume, self.follow_up)
+        )
+        return first == second
 
     def draft(
         self,
@@ -100,7 +114,7 @@ class VisitPair:
             matcher = None
             if getattr(self.model, "has_tokens", False):
                 matcher = PartMatcher(one_shot_method("p2sam"), self.settings.search_mm)
-            return search(arena, self.settings, matcher, given, progress)
+            return search(arena, self.settings, matcher, given, progress, comparable=self.comparable)
         published = self.protocol == "published"
         if self.method == "p2sam":
             method = one_shot_method("p2sam", P2SAMSettings(protocol="published"))
@@ -112,7 +126,7 @@ class VisitPair:
         shape, modelled = self.follow_up.shape, found.segmented
         logits = _logits(arena, found)
         segmented, fit = modelled, None
-        if found.outcome == words_of.FOUND and found.start is not None:
+        if found.outcome == words_of.FOUND and found.start is not None and self.comparable:
             fused = self._fused(arena, found, logits, transform)
             fit = fused.fit
             segmented = without_crumbs(fused.mask, modelled)
@@ -124,6 +138,7 @@ class VisitPair:
             name, found.outcome, warped, arena.paste(segmented, shape), arena.paste(modelled, shape),
             None if found.boxed is None else arena.paste(found.boxed, shape), arena.window,
             whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
+            () if self.comparable else (OTHER_MODALITY,),
         )  # fmt: skip
 
     def _fused(self, arena: Arena, found: Search, logits: np.ndarray, transform: VisitTransform) -> Fused:

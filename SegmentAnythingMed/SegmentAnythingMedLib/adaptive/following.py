@@ -110,7 +110,7 @@ class Follower:
         low, high = min(self.found.chosen), max(self.found.chosen)
         for index in [n for n in rough if low < n < high and n not in self.found.chosen]:
             self.progress.check()
-            self._offer(self.matcher.match(self.asker, index, rough[index]))
+            self._offer(self.matcher.match(self.asker, index, rough[index]), sure=True)
 
     def _walk_on(self, masks: np.ndarray) -> None:
         """Beyond the expected ends, from the last slice outward."""
@@ -126,7 +126,7 @@ class Follower:
                 if not self._goes_on(before.mask, answer.mask):
                     self.found.refused.setdefault(index, "the structure ends here")
                     break
-                if not self._offer(answer):
+                if not self._offer(answer, sure=True):
                     break
                 index += step
 
@@ -139,14 +139,14 @@ class Follower:
         beyond = max(3, int(np.ceil(0.25 * len(found))), int(np.ceil(self.settings.extent_mm / spacing)))
         return max(int(found[0]) - beyond, 0), min(int(found[-1]) + beyond, len(masks) - 1)
 
-    def _offer(self, candidate: Candidate) -> bool:
+    def _offer(self, candidate: Candidate, sure: bool = False) -> bool:
         """Keep a candidate if it shows the structure, and is better than what is there; whether it shows it."""
         index, score = candidate.index, score_of(candidate)
         self.found.tried.setdefault(index, {})[candidate.source] = score
         here = self.found.chosen.get(index)
         if here is not None and here.source == words_of.EDITED:
             return True
-        present, why = self.rule.verdict(candidate)
+        present, why = self.rule.verdict(candidate, sure=sure)
         if candidate.source == words_of.EDITED:
             present, why = not candidate.empty, why
         if not present:

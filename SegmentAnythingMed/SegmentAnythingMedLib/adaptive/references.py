@@ -42,9 +42,12 @@ class PriorLooks:
     Args:
         arena: where both visits lie on one grid.
         most: slices that are used, at most; spread evenly over the structure.
+        comparable: the structure looks alike on both visits (one modality). If not, the prior tells where it is and
+            nothing else: no references, no distance, no contrast.
     """
 
-    def __init__(self, arena: Arena, most: int) -> None:
+    def __init__(self, arena: Arena, most: int, comparable: bool = True) -> None:
+        self.comparable = comparable
         self.session, self.mask = arena.prior, arena.rigid
         usable = [n for n, area in enumerate(np.count_nonzero(self.mask, axis=(1, 2))) if area >= SMALLEST_PX]
         self.indices = _spread(usable, most)
@@ -58,6 +61,8 @@ class PriorLooks:
 
     def references(self, index: float, without: int | None = None) -> tuple[Any, ...]:
         """References of the model for slice ``index`` of either visit; empty for a model that uses none."""
+        if not self.comparable:
+            return ()
         return tuple(r for r in map(self._reference, self.nearest(index, without)) if r is not None)
 
     def _reference(self, index: int) -> Any:
@@ -90,6 +95,8 @@ class PriorLooks:
     @cached_property
     def contrast(self) -> float | None:
         """Mean inside less mean around, 0..1 scale; None where it is weak, or not much the same on all slices."""
+        if not self.comparable:
+            return None
         seen = [contrast_of(grey(self.session, n), self.mask[n]) for n in self.indices]
         found = [inside - outside for inside, outside in (pair for pair in seen if pair is not None)]
         if not found or len(found) < len(seen):

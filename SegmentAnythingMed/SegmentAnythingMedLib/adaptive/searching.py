@@ -57,6 +57,8 @@ def search(
     matcher: PartMatcher | None,
     given: Mapping[int, SlicePrompts],
     progress: Progress,
+    *,
+    comparable: bool = True,
 ) -> Search:
     """Look for one structure.
 
@@ -66,8 +68,9 @@ def search(
         matcher: part matching; None for a model without tokens.
         given: slice of the arena -> prompts of a person.
         progress: its ``cancel`` ends the work.
+        comparable: see :class:`PriorLooks`; if not, that a structure is gone cannot be told.
     """
-    looks = PriorLooks(arena, settings.references)
+    looks = PriorLooks(arena, settings.references, comparable)
     nothing = np.zeros_like(arena.warped)
     if not looks.indices:
         return Search(REGISTRATION_ONLY, nothing, words=("The structure is too small for the model: see W.",))
@@ -77,18 +80,21 @@ def search(
         words = f"The model finds only {calibration.dice:.0%} (Dice) of this structure on the prior itself: see W."
         return Search(REGISTRATION_ONLY, nothing, calibration=calibration, words=(words,))
     rule = _rule(arena, looks, calibration, settings)
-    place = find_place(arena, settings.search_mm)
+    place = find_place(arena, settings.search_mm) if comparable else None
 
     def ask_for(masks: np.ndarray) -> Asker:
         return Asker(arena, looks, calibration.unit, masks)
 
     start = choose_start(arena, ask_for, rule, opinions(arena, place), settings.key_slices)
     progress.check()
-    if not start.present and matcher is not None:
+    if not start.convincing and matcher is not None and comparable:
         start = _matched(arena, looks, ask_for, rule, start, matcher, settings)
     known = {"calibration": calibration, "place": place, "start": start}
-    if not start.present and not given:
-        return Search(RESOLVED, nothing, **known, words=("Nothing on the follow-up looks like the structure.",))
+    if not start.convincing and not given:
+        if comparable:
+            return Search(RESOLVED, nothing, **known, words=("Nothing on the follow-up looks like the structure.",))
+        words = ("The model finds nothing there; between modalities that is no evidence: see W.",)
+        return Search(REGISTRATION_ONLY, nothing, **known, words=words)
     follower = Follower(ask_for(start.masks), rule, settings, matcher, given, progress)
     followed = follower.follow(start.masks)
     segmented = without_crumbs(followed.stack(arena.warped.shape), start.masks)
@@ -106,6 +112,7 @@ def _rule(arena: Arena, looks: PriorLooks, calibration: Calibration, settings: V
     largest = max(np.count_nonzero(arena.rigid[n]) for n in looks.indices)
     return PresenceRule(
         presence=calibration.presence,
+        sure=calibration.sure,
         displacement_mm=max(settings.displacement_mm, looks.reach_mm),
         least_px=max(LEAST_PX, settings.least_area * largest),
     )
@@ -129,7 +136,7 @@ def _matched(
         masks = matched_start(arena, looks, found)
         if masks.any():
             tried = choose_start(arena, ask_for, rule, {"matched": masks}, settings.key_slices)
-            if 2 * tried.present > len(tried.answers):
+            if tried.convincing:
                 return tried
     return start
 

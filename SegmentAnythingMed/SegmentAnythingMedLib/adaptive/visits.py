@@ -200,7 +200,7 @@ def _drafts(
             except Cancelled:
                 return drafts, False
             if transform is not pair.transform:
-                drafts[name].doubts = ("the registration lost its surroundings; it was looked for at its old place",)
+                drafts[name].doubts += ("the registration lost its surroundings; it was looked for at its old place",)
         progress.advance()
     return drafts, True
 
