@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
+from ..adaptive.transform_files import save_transform
 from ..adaptive.visit_results import Adaptation, PriorVisit
 from ..errors import InputError
 from ..files.atomic import write_bytes
@@ -78,7 +77,7 @@ def write_results(done: Finished, outputs: Outputs, folder: Path) -> tuple[dict[
     if outputs.figure is not None:
         files.append((outputs.figure, done.draw))
     if outputs.transform is not None:
-        files.append((outputs.transform, lambda path: _write_transform(done.result, path)))
+        files.append((outputs.transform, lambda path: save_transform(done.result.transform, path)))
     origin = origin_of(done.result, done.loaded)
     for kind in DICOM_KINDS:
         if (path := getattr(outputs, kind)) is not None:
@@ -121,13 +120,6 @@ def _transform_path(result: Adaptation, folder: Path) -> Path | None:
     if result.registration is None or result.transform.kind == "identity":
         return None
     return folder / ("transform.tfm" if result.transform.is_linear else "transform.h5")
-
-
-def _write_transform(result: Adaptation, path: Path) -> None:
-    try:
-        sitk.WriteTransform(result.transform.itk, str(path))
-    except RuntimeError as error:  # what SimpleITK raises for everything
-        raise OSError(0, "the transform cannot be stored") from error
 
 
 def _write_dicom(done: Finished, kind: str, drafts: Sequence[Draft], origin: Origin, path: Path) -> None:
