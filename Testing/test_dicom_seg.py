@@ -185,3 +185,45 @@ def test_format_cases_agree_with_another_reader(shared_data: Path, case):
             (ours,) = segments_on(seg, like, [segment.number])
             pixels = theirs.get_stored_frame(frame.index + 1)
             np.testing.assert_array_equal(ours.mask[0], pixels >= 0.5 * seg.largest)
+
+
+HEADER = dict.fromkeys(
+    (
+        "PatientBirthDate",
+        "PatientSex",
+        "AccessionNumber",
+        "StudyID",
+        "StudyDate",
+        "StudyTime",
+        "ReferringPhysicianName",
+    ),
+    "",
+)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+@pytest.mark.parametrize("name", ["axial", "sagittal", "oblique"])
+def test_files_that_another_writer_made(tmp_path, kind, name):
+    """All three kinds as highdicom writes them, with its empty frames left out."""
+    highdicom = pytest.importorskip("highdicom")
+    images = make_series(orientation=ORIENTATIONS[name], SliceThickness=2.5, **HEADER)
+    volume = read_series(write(tmp_path / "ct", images))
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[1:4, 2:9, 2:8], labels[2:5, 4:6, 5:9] = 1, 2
+    order = [volume.source.sop_instance_uids.index(image.SOPInstanceUID) for image in images]
+    code = highdicom.sr.CodedConcept("85756007", "SCT", "Tissue")
+    described = [
+        highdicom.seg.SegmentDescription(n, f"S{n}", code, code, highdicom.seg.SegmentAlgorithmTypeValues.MANUAL)
+        for n in (1, 2)
+    ]
+    pixels = labels[order]
+    if kind == "FRACTIONAL":
+        pixels = np.stack([pixels == 1, pixels == 2], axis=-1) * 0.8
+    theirs = highdicom.seg.Segmentation(
+        images, pixels, kind, described, "1.2.4", 1, "1.2.5", 1, "maker", "model", "1", "none"
+    )
+    theirs.save_as(tmp_path / "theirs.dcm")
+    seg = read_seg(tmp_path / "theirs.dcm")
+    assert seg.kind == kind
+    for result in segments_on(seg, volume):
+        np.testing.assert_array_equal(result.mask, labels == result.segment.number)
