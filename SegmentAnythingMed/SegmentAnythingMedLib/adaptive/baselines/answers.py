@@ -5,17 +5,21 @@ As everywhere in this package the methods work in shown pixels (see ``views``); 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ...prompts.types import Box
+from ...models.interface import SlicePrediction
+from ...prompts.types import Box, SlicePrompts
 from ..one_shot import CandidateRow, OneShotResult, Reference, no_points
 from ..prompting import Limits
 from ..tokens import covered, foreground_cells
 from ..views import View
+
+BATCH = 16
+"""Prompts that are decoded together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,12 @@ def usable_cells(target: View, allowed: np.ndarray) -> np.ndarray:
 def map_in_pixels(target: View, values: np.ndarray) -> np.ndarray:
     """A map [h, w] over the network's input in shown pixels, float32 [H, W]; very negative outside the view."""
     return target.frame.restore(torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None])[0]
+
+
+def decoded_in_batches(target: View, prompts: Sequence[SlicePrompts]) -> Iterator[SlicePrediction]:
+    """Single masks for many prompts, ``BATCH`` at a time: their logits in slice pixels are not kept all at once."""
+    for start in range(0, len(prompts), BATCH):
+        yield from target.decode_many(prompts[start : start + BATCH])
 
 
 def answer(

@@ -13,7 +13,7 @@ from ..one_shot import OneShotResult, Reference, nothing_found, require_referenc
 from ..reference_pool import shown_references
 from ..tokens import foreground_cells
 from ..views import View
-from .answers import allowed_pixels, answer, cell_centres, pooled_cells, usable_cells
+from .answers import allowed_pixels, answer, cell_centres, decoded_in_batches, pooled_cells, usable_cells
 from .mask_graph import MOST_POINTS, chosen_masks, likeness_maps, point_cells
 
 
@@ -72,8 +72,8 @@ def _masks_of_points(
     one = np.ones(1, dtype=np.int64)
     logits = np.full((len(points), *target.frame.slice_shape), OUTSIDE_LOGIT, dtype=np.float32)
     covers, ious = np.zeros((len(points), np.count_nonzero(cells)), dtype=bool), np.zeros(len(points))
-    for n, point in enumerate(points):
-        found = target.decode(SlicePrompts(point[None], one, references=shown))
+    prompts = [SlicePrompts(point[None], one, references=shown) for point in points]
+    for n, found in enumerate(decoded_in_batches(target, prompts)):
         logits[n], ious[n] = found.logits[0], found.predicted_iou[0]
         covers[n] = foreground_cells(logits[n] > 0, target.frame, cells.shape)[cells]
     return logits, covers, ious

@@ -18,7 +18,15 @@ from ..parts import unit
 from ..reference_pool import shown_references
 from ..tokens import covered
 from ..views import View
-from .answers import PooledCells, allowed_pixels, answer, cell_centres, pooled_cells, usable_cells
+from .answers import (
+    PooledCells,
+    allowed_pixels,
+    answer,
+    cell_centres,
+    decoded_in_batches,
+    pooled_cells,
+    usable_cells,
+)
 from .matching import mutual_matches, spread, strongest_half
 
 
@@ -107,13 +115,14 @@ class Matcher:
     ) -> tuple[list[CandidateRow], list[tuple[float, np.ndarray, float]]]:
         """Rows for the report, and (score, logits, predicted IoU) of the masks that are not empty."""
         rows, masks = [], []
-        for chosen in self._sets(len(centres)):
-            points, labels = centres[list(chosen)], np.ones(len(chosen), dtype=np.int64)
-            found = target.decode(SlicePrompts(points, labels, references=shown))
+        sets = [centres[list(chosen)] for chosen in self._sets(len(centres))]
+        prompts = [SlicePrompts(points, np.ones(len(points), dtype=np.int64), references=shown) for points in sets]
+        for found, asked in zip(decoded_in_batches(target, prompts), prompts, strict=True):
             logits, iou = found.logits[0], float(found.predicted_iou[0])
             score, emd = scorer.score(logits > 0)
             area = int(np.count_nonzero(logits > 0))
-            rows.append(CandidateRow(len(chosen), 0, target.store_points(points), labels, emd, iou, area))
+            points = target.store_points(asked.points)
+            rows.append(CandidateRow(len(points), 0, points, asked.labels, emd, iou, area))
             if area:
                 masks.append((score, logits, iou))
         return rows, masks
