@@ -63,6 +63,7 @@ class Bench:
         inner = self.controller.scribe.write
 
         def write(*arguments: Any, **options: Any) -> Any:
+            """The write itself, timed."""
             begun = time.perf_counter()
             try:
                 return inner(*arguments, **options)
@@ -104,6 +105,7 @@ class Bench:
         import vtk
 
         def add() -> None:
+            """Put the box into the scene."""
             node, frame = self.node("box"), vtk.vtkMatrix4x4()
             for row in range(3):
                 for col in range(3):
