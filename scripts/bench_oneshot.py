@@ -16,11 +16,13 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "SegmentAnythingMed"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -40,19 +42,30 @@ Segment = Callable[[Task], np.ndarray]
 def named(name: str, *args: Any, **settings: Any) -> Segment:
     """A method by its name, on one reference."""
     method = one_shot_method(name, *args, **settings)
-    return lambda task: method.segment([task.reference], task.target).mask
+    return lambda task: method.segment([task.reference], task.target, restrict=task.near).mask
 
 
 def p2sam(protocol: str) -> Segment:
     """P2SAM: 1 to 3 parts and one negative; the natural path with 1 to 5 parts for photographs."""
     medical = P2SAM(P2SAMSettings(protocol=protocol))
     natural = P2SAM(P2SAMSettings(protocol=protocol, natural=True, positives=(1, 5)))
-    return lambda task: (natural if task.natural else medical).segment([task.reference], task.target).mask
+
+    def segment(task: Task) -> np.ndarray:
+        method = natural if task.natural else medical
+        return method.segment([task.reference], task.target, restrict=task.near).mask
+
+    return segment
 
 
 def copied(task: Task) -> np.ndarray:
     """The reference's mask, to the same place of the patient, or of the picture."""
     return one_shot_method("copy", in_space=not task.natural).segment([task.reference], task.target).mask
+
+
+def near(task: Task, reach_mm: float) -> np.ndarray:
+    """Pixels within a distance of the copied mask: what a registration of the two visits would tell every method."""
+    spacing = task.target.session.pixel_spacing
+    return ndimage.distance_transform_edt(~copied(task), sampling=spacing) <= reach_mm
 
 
 def grey_levels(task: Task) -> np.ndarray:
@@ -152,6 +165,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only groups whose name contains this")
     parser.add_argument("--methods", default="", help="only these methods, separated by semicolons")
     parser.add_argument("--zoom", type=float, default=3.0)
+    parser.add_argument("--near", type=float, help="positive points (or masks) within so many mm of the copied mask")
     parser.add_argument("--slices", type=int, default=4, help="of each pair at most")
     parser.add_argument("--checks", action="store_true", help="ablations of P2SAM too")
     parser.add_argument("--threads", type=int, default=1)
@@ -167,6 +181,7 @@ def main() -> None:
     methods |= {name: make() for name, make in ABLATIONS.items()} if args.checks else {}
     rows, last = [], ""
     for task in tasks(args.data, model, zoom=args.zoom, most=args.slices, only=args.only):
+        task = task if args.near is None or task.natural else replace(task, near=near(task, args.near))
         rows += run(task, methods)
         if task.pair != last:
             print(f"{task.group}: {task.pair}", file=sys.stderr, flush=True)
@@ -175,7 +190,12 @@ def main() -> None:
     if args.checks:
         show_checks(rows)
     if args.out:
-        about = {"model": vars(model.info), "zoom": args.zoom, "python": platform.python_version()}
+        about = {
+            "model": vars(model.info),
+            "zoom": args.zoom,
+            "near_mm": args.near,
+            "python": platform.python_version(),
+        }
         args.out.write_text(json.dumps({**about, "torch": torch.__version__, "rows": rows}, indent=1))
 
 

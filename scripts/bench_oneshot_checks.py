@@ -21,10 +21,10 @@ def p2sam(**settings: Any) -> Callable[[Task], np.ndarray]:
 
 
 ABLATIONS: dict[str, Callable[[], Callable[[Task], np.ndarray]]] = {
-    **{f"fixed {n}": lambda n=n: p2sam(positives=(n, n), retrieval="full") for n in range(1, 6)},
-    **{f"1 to {n}": lambda n=n: p2sam(positives=(1, n), retrieval="full") for n in range(2, 6)},
-    **{d: lambda d=d: p2sam(positives=(1, 4), distance=d, retrieval="full") for d in ("jensen-shannon", "hungarian")},
-    **{f"1 to {n}, published": lambda n=n: p2sam(positives=(1, n), protocol="published") for n in (1, 3, 5)},
+    **{f"{n} parts": lambda n=n: p2sam(positives=(n, n), retrieval="full") for n in (1, 3, 5)},
+    **{f"1 to {n} parts": lambda n=n: p2sam(positives=(1, n), retrieval="full") for n in (3, 5)},
+    **{d: lambda d=d: p2sam(positives=(1, 5), distance=d, retrieval="full") for d in ("jensen-shannon", "hungarian")},
+    "raw tokens": lambda: p2sam(positives=(1, 5), contrast=False, retrieval="full"),
     CHEAP: lambda: p2sam(**FIFTEEN, retrieval="cheap"),
     FULL: lambda: p2sam(**FIFTEEN, retrieval="full"),
 }

@@ -44,6 +44,7 @@ class Task:
         target: where the object is looked for.
         truth: bool [H, W] of the target in stored pixels.
         natural: a photograph: no space in common, natural-image path.
+        near: bool [H, W], where methods are told to look, or None.
     """
 
     group: str
@@ -52,6 +53,7 @@ class Task:
     target: View
     truth: np.ndarray
     natural: bool = False
+    near: np.ndarray | None = None
 
 
 def tasks(data: Path, model: Any, *, zoom: float = ZOOM, most: int = 4, only: str = "") -> Iterator[Task]:
