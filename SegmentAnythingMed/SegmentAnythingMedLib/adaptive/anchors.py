@@ -18,6 +18,8 @@ from .references import PriorLooks
 
 SAME = 0.85
 """Dice from which two opinions are one."""
+CLEARLY = 0.1
+"""Correlation by which another place must be more like the prior than the expected one."""
 SIZES = {"smaller": 0.75, "much smaller": 0.55, "larger": 1.25}
 """The warped structure made smaller and larger (linear factor): the model refuses a prompt far from what it sees."""
 _ABSENT = 4.0
@@ -58,7 +60,7 @@ class Start:
 def opinions(arena: Arena, place: Place | None) -> dict[str, np.ndarray]:
     """Where the structure may be, most trusted first; without those that say the same."""
     named = {"warped": arena.warped}
-    if place is not None and place.recognised:
+    if place is not None and place.recognised and place.likeness >= place.expected + CLEARLY:
         named["recognised"] = moved(arena.rigid, place.offset)
     named["rigid"] = arena.rigid
     named.update((name, scaled(arena.warped, factor)) for name, factor in SIZES.items())

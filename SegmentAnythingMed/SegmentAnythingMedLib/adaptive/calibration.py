@@ -13,13 +13,15 @@ import numpy as np
 
 from ..propagation.shapes import shifted
 from .arena import Arena
-from .candidates import Asker
+from .candidates import Asker, Candidate
 from .references import PriorLooks, neighbour_distance
 
 _ROUGH = 0.08
 """Displacement of the rough copy, in parts of the structure's in-plane size."""
 _BESIDE = 1.25
 """Distance of the places beside the structure, in its in-plane extents."""
+LOW_DICE = 0.5
+"""Below it the model cannot tell the structure from other slices of it."""
 _WAYS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 PRESENCE_RANGE = (1.5, 5.0)
 SURE, SURE_TIMES = 2.0, 1.6
@@ -31,7 +33,9 @@ class Calibration:
     """What the prior says about one structure.
 
     Attributes:
-        dice: median Dice of the model on the prior's own slices.
+        dice: median Dice of the model on the prior's own slices, other slices as references.
+        shown_dice: the same with the slice itself among the references, which on the follow-up is the slice paired with
+            it; only where ``dice`` is low (few or thick slices differ too much), else equal to it.
         unit: median appearance distance of neighbouring slices of the structure; None for a model without tokens.
         presence: largest distance, in units, with which a slice counts as showing the structure.
         sure: the stricter one for the structure as a whole.
@@ -41,6 +45,7 @@ class Calibration:
     """
 
     dice: float
+    shown_dice: float
     unit: float | None
     presence: float
     sure: float
@@ -60,25 +65,32 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     unit = _unit(looks) if looks.comparable and _has_tokens(arena) else None
     # the same machinery as for the follow-up, with the prior in its place
     asker = Asker(replace(arena, follow_up=arena.prior), looks, unit, arena.rigid)
-    dices, own, ious = [], [], []
-    for turn, index in enumerate(looks.indices):
-        truth = looks.mask[index]
-        hint = shifted(truth, _offset(truth, _WAYS[turn % 4], _ROUGH))
-        without = index if len(looks.indices) > 1 else None
-        answer = asker.ask(index, hint if hint.any() else truth, "", without)
-        dices.append(_dice(answer.mask, truth))
-        own.append(answer.rho)
-        ious.append(answer.predicted_iou)
+    answers = _own_slices(asker, looks, leave_out=len(looks.indices) > 1)
+    dices = [_dice(answer.mask, looks.mask[answer.index]) for answer in answers]
+    shown = float(np.median(dices))
+    if shown < LOW_DICE and len(looks.indices) > 1:
+        answers = _own_slices(asker, looks, leave_out=False)
+        shown = float(np.median([_dice(answer.mask, looks.mask[answer.index]) for answer in answers]))
     middle = looks.medoid if unit is not None else looks.indices[len(looks.indices) // 2]
     places = [shifted(looks.mask[middle], _offset(looks.mask[middle], way, _BESIDE)) for way in _WAYS]
     whole = 0.9 * np.count_nonzero(looks.mask[middle])
     beside = [asker.ask(middle, place, "").rho for place in places if np.count_nonzero(place) >= whole]
-    own, beside = ([float(r) for r in rhos if r is not None] for rhos in (own, beside))
+    own, beside = ([float(r) for r in rhos if r is not None] for rhos in ([a.rho for a in answers], beside))
     loose = _threshold(own, beside, presence)
     return Calibration(
-        dice=float(np.median(dices)), unit=unit, presence=loose, sure=_sure(own, loose),
-        own=tuple(own), beside=tuple(beside), iou=float(np.median(ious)),
+        dice=float(np.median(dices)), shown_dice=shown, unit=unit, presence=loose, sure=_sure(own, loose),
+        own=tuple(own), beside=tuple(beside), iou=float(np.median([answer.predicted_iou for answer in answers])),
     )  # fmt: skip
+
+
+def _own_slices(asker: Asker, looks: PriorLooks, leave_out: bool) -> list[Candidate]:
+    """Answers on the prior's own slices, from a rough copy of the contour."""
+    answers = []
+    for turn, index in enumerate(looks.indices):
+        truth = looks.mask[index]
+        hint = shifted(truth, _offset(truth, _WAYS[turn % len(_WAYS)], _ROUGH))
+        answers.append(asker.ask(index, hint if hint.any() else truth, "", index if leave_out else None))
+    return answers
 
 
 def _has_tokens(arena: Arena) -> bool:

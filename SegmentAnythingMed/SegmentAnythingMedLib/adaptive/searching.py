@@ -10,9 +10,9 @@ import numpy as np
 from ..progress import Progress
 from ..prompts.projection import project
 from ..prompts.types import SlicePrompts
-from .anchors import Start, choose_start, matched_start, opinions
+from .anchors import SIZES, Start, choose_start, matched_start, opinions
 from .arena import Arena
-from .calibration import Calibration, calibrate
+from .calibration import LOW_DICE, Calibration, calibrate
 from .candidates import Asker
 from .following import Followed, Follower, without_crumbs
 from .localise import Place, find_place
@@ -22,8 +22,8 @@ from .references import BOX_EXTENSION, PriorLooks
 from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
 from .visit_settings import VisitSettings
 
-TRUSTED_DICE = 0.5
-"""Median Dice on the prior's own slices below which the model's answers about a structure are not offered."""
+SHOWN_BONUS = 0.15
+"""How much easier a slice of the prior is when it is its own reference, in Dice."""
 _LEAST_LEFT = 0.02
 """Part of the prior's volume below which what was found is nothing."""
 
@@ -76,7 +76,7 @@ def search(
         return Search(REGISTRATION_ONLY, nothing, words=("The structure is too small for the model: see W.",))
     calibration = calibrate(arena, looks, settings.presence)
     progress.check()
-    if calibration.dice < TRUSTED_DICE and not given:
+    if max(calibration.dice, calibration.shown_dice - SHOWN_BONUS) < LOW_DICE and not given:
         words = f"The model finds only {calibration.dice:.0%} (Dice) of this structure on the prior itself: see W."
         return Search(REGISTRATION_ONLY, nothing, calibration=calibration, words=(words,))
     rule = _rule(arena, looks, calibration, settings)
@@ -102,10 +102,7 @@ def search(
     if np.count_nonzero(segmented) < _LEAST_LEFT * np.count_nonzero(arena.rigid):
         words = ("What is left is smaller than can be told from nothing.",)
         return Search(RESOLVED, nothing, boxed, followed, **known, words=words)
-    words = ()
-    if start.name != "warped":
-        words = (f"It was found {_words_of(start, arena)} from where the transform has it.",)
-    return Search(FOUND, segmented, boxed, followed, **known, words=words)
+    return Search(FOUND, segmented, boxed, followed, **known, words=_words_of(start, arena))
 
 
 def _rule(arena: Arena, looks: PriorLooks, calibration: Calibration, settings: VisitSettings) -> PresenceRule:
@@ -150,6 +147,11 @@ def _boxed(arena: Arena, looks: PriorLooks) -> np.ndarray:
     return out
 
 
-def _words_of(start: Start, arena: Arena) -> str:
+def _words_of(start: Start, arena: Arena) -> tuple[str, ...]:
+    """How the start differs from the warped contour."""
+    if start.name == "warped":
+        return ()
+    if start.name in SIZES:
+        return (f"It is {start.name} than the registration has it.",)
     centres = [np.mean(np.nonzero(masks), axis=1) * arena.spacing for masks in (start.masks, arena.warped)]
-    return f"{np.linalg.norm(np.subtract(*centres)):.0f} mm"
+    return (f"It was found {np.linalg.norm(np.subtract(*centres)):.0f} mm from where the registration has it.",)
