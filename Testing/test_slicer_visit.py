@@ -59,7 +59,7 @@ def content(segmentation) -> dict[str, bytes]:
 
 def lines(at: PanelDriver) -> dict[str, tuple[str, ...]]:
     table = at.ui.visitTable
-    rows = [[table.item(row, column).text() for column in range(8)] for row in range(table.rowCount)]
+    rows = [[table.item(row, column).text() for column in range(5)] for row in range(table.rowCount)]
     return {texts[0]: tuple(texts[1:]) for texts in rows}
 
 
@@ -285,6 +285,21 @@ def test_after_saving_and_loading_the_table_is_there_again(at, calls, tmp_path) 
     assert at.parameters.priorVolume.GetName() == "before"
 
 
+def test_packages_come_in_their_order_and_once(at, calls, monkeypatch) -> None:
+    """First what every job needs (torch), then what compares visits; nothing of it before the button is pressed."""
+    from SegmentAnythingMedLib.apps.slicer import controller_core, visit_work
+
+    order = []
+    monkeypatch.setattr(controller_core, "import_engine", lambda: order.append("engine"))
+    monkeypatch.setattr(visit_work, "import_adaptive", lambda: order.append("adaptive"))
+    monkeypatch.setattr(at.controller, "_install", lambda: order.append("install engine"))
+    monkeypatch.setattr(at.panel.visit.work, "_install", lambda: order.append("install adaptive"))
+    at.controller._engine_ready = False
+    propose(at)
+    propose(at)
+    assert order == ["install engine", "engine", "install adaptive", "adaptive"]
+
+
 def test_some_structures_only(at, calls) -> None:
     import qt
 
@@ -319,8 +334,12 @@ def test_refusals_are_said(at, calls) -> None:
 
 
 def test_with_the_real_engine(at) -> None:
-    """Everything has moved by four pixels: registration and the model find both structures."""
-    propose(at)
+    """Everything has moved by four pixels, and nobody says so: the model finds both structures."""
+    from standin.qt_gui import GUI
+
+    at.ui.alignmentSelector.setCurrentIndex(1)
+    at.press("proposeButton")
+    GUI.pump_until(lambda: not at.controller.busy, 900)
     at.press("segmentVisitButton")
     at.wait()
     assert at.problem == ""

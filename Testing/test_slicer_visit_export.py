@@ -84,6 +84,7 @@ def test_seg_holds_what_a_person_corrected(at, series, tmp_path, choose) -> None
     mask = at.mask(row.segment_id)
     mask[2, 3:9, 4:20] = True
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), shown, row.segment_id, at.visits.today)
+    at.wait()
     choose(series, tmp_path / "out.dcm")
     at.press("exportSegButton")
     at.wait()

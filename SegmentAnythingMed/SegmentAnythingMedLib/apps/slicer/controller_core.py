@@ -218,13 +218,21 @@ class ControllerCore:
         self.board.tell_busy(self._changed_at is not None)
         return len(found)
 
-    def _before_a_job(self, task: Task) -> None:
-        """What a job needs is installed and imported here, in the main thread, the first time."""
+    def need_engine(self) -> None:
+        """Install and import what every job needs, the first time; in the main thread.
+
+        Raises:
+            InstallError: ``install.*``. ModelError: ``model.torch``, ``model.package``.
+        """
         if not self._engine_ready:
             if self._install is not None:
                 self._install()
             import_engine()
             self._engine_ready = True
+
+    def _before_a_job(self, task: Task) -> None:
+        """What a job needs is installed and imported here, in the main thread, the first time."""
+        self.need_engine()
         if self.model_name in self._ready_models or isinstance(task, ForgetTask):
             return
         if self._install_sam2 is not None and needs_sam2(self.model_name):

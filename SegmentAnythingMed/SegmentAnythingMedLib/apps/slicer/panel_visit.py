@@ -22,9 +22,7 @@ from .visit_drafts import VisitRow
 from .visit_export import known_series
 from .visit_words import (
     diameter_words,
-    flag_words,
-    outcome_words,
-    percent_words,
+    finding_words,
     reasons_words,
     status_words,
     volume_words,
@@ -222,11 +220,11 @@ class VisitPart:
 
     def _make_table(self) -> None:
         table = self.ui.visitTable
-        titles = (_("Structure"), _("Flag"), _("Result"), _("Volume"), "%", _("Diameter"), "%", _("Status"))
+        titles = (_("Structure"), _("Finding"), _("Volume"), _("Diameter"), _("Status"))
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(list(titles))
         for column in range(len(titles)):
-            mode = qt.QHeaderView.Stretch if column == 0 else qt.QHeaderView.ResizeToContents
+            mode = qt.QHeaderView.Stretch if column == 1 else qt.QHeaderView.ResizeToContents
             table.horizontalHeader().setSectionResizeMode(column, mode)
         table.verticalHeader().setDefaultSectionSize(_ROW_PX)
         table.verticalHeader().hide()
@@ -240,9 +238,7 @@ class VisitPart:
         table.setRowCount(len(rows))
         for number, row in enumerate(rows):
             texts = (
-                row.name, flag_words(row.colour), outcome_words(row.outcome), volume_words(row),
-                percent_words(row, "volume_percent"), diameter_words(row), percent_words(row, "diameter_percent"),
-                status_words(row.status),
+                row.name, finding_words(row), volume_words(row), diameter_words(row), status_words(row.status)
             )  # fmt: skip
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)

@@ -7,13 +7,19 @@ from slicer.i18n import tr as _
 from ...adaptive.flags import AMBER, GREEN, RED
 from ...adaptive.visit_results import FOUND, NOT_IN_IMAGE, REGISTRATION_ONLY, RESOLVED
 from .provenance import ACCEPTED, DRAFT
+from .saying import said
 from .visit_drafts import REJECTED, VisitRow
 
 
 def flag_words(colour: str) -> str:
     """Name of a flag; never colour alone."""
-    words = {GREEN: _("green"), AMBER: _("amber: look"), RED: _("red: correct")}
+    words = {GREEN: _("green"), AMBER: _("amber"), RED: _("red")}
     return words.get(colour, colour)
+
+
+def finding_words(row: VisitRow) -> str:
+    """Flag and outcome."""
+    return _("{flag}, {outcome}").format(flag=flag_words(row.colour), outcome=outcome_words(row.outcome))
 
 
 def outcome_words(outcome: str) -> str:
@@ -34,35 +40,47 @@ def status_words(status: str) -> str:
 
 
 def volume_words(row: VisitRow) -> str:
-    """Volume on both visits."""
-    return _change(row, "prior_ml", "follow_up_ml", _("{before} to {now} ml"))
+    """Volume today, and the change against the prior."""
+    return _size(row, "follow_up_ml", "volume_percent", _("{now} ml, {change}"), _("{now} ml"))
 
 
 def diameter_words(row: VisitRow) -> str:
-    """Longest diameter within a slice on both visits."""
-    return _change(row, "prior_diameter_mm", "follow_up_diameter_mm", _("{before} to {now} mm"))
+    """Longest diameter within a slice today, and the change against the prior."""
+    return _size(row, "follow_up_diameter_mm", "diameter_percent", _("{now} mm, {change}"), _("{now} mm"))
 
 
-def percent_words(row: VisitRow, name: str) -> str:
-    """Change against the prior in percent, with its sign; empty when it is not known."""
-    value = row.changes.get(name)
-    return "" if value is None else f"{value:+.0f} %"
+def sizes_words(row: VisitRow) -> str:
+    """Volume and diameter on both visits, in a sentence; empty when they are not known."""
+    names = ("prior_ml", "follow_up_ml", "prior_diameter_mm", "follow_up_diameter_mm")
+    values = [row.changes.get(name) for name in names]
+    if None in values:
+        return ""
+    words = _("Volume {before} to {now} ml, longest diameter {short} to {long} mm.")
+    first, second, third, fourth = (f"{value:.1f}" for value in values)
+    return words.format(before=first, now=second, short=third, long=fourth)
 
 
 def reasons_words(row: VisitRow) -> str:
     """Why a structure has its flag, and where to look."""
-    words = " ".join(row.reasons)
+    words = [_sentence(said(reason)) for reason in row.reasons]
     if row.slices:
-        words += " " + _("Slices to look at: {slices}.").format(slices=_listed(row.slices))
-    return words.strip()
+        words.append(_("Slices to look at: {slices}.").format(slices=_listed(row.slices)))
+    return " ".join([*words, sizes_words(row)]).strip()
 
 
-def _change(row: VisitRow, before: str, now: str, form: str) -> str:
-    values = [row.changes.get(name) for name in (before, now)]
-    if None in values:
+def _size(row: VisitRow, now: str, percent: str, form: str, plain: str) -> str:
+    value, change = row.changes.get(now), row.changes.get(percent)
+    if value is None:
         return ""
-    first, second = (f"{value:.1f}" for value in values)
-    return form.format(before=first, now=second)
+    return (
+        plain.format(now=f"{value:.1f}")
+        if change is None
+        else form.format(now=f"{value:.1f}", change=f"{change:+.0f} %")
+    )
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
 def _listed(slices: tuple[int, ...]) -> str:

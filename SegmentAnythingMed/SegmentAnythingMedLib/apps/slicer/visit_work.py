@@ -80,7 +80,7 @@ class VisitWork:
         self.wanted: set[str] | None = None
         self.proposal: Proposal | None = None
         self.shown: Any = None
-        self._rejected: dict[str, VisitRow] = {}
+        self._rejected: dict[tuple[Any, str], VisitRow] = {}
         self._ready = False
 
     @property
@@ -91,7 +91,8 @@ class VisitWork:
             return [row_of(found[name], segment_id) for name, segment_id in self.proposal.drafts.items()]
         rows = stored_rows(self.shown)
         known = {row.segment_id for row in rows}
-        return [*rows, *(row for row in self._rejected.values() if row.segment_id not in known)]
+        gone = [row for (node, _id), row in self._rejected.items() if node is self.shown]
+        return [*rows, *(row for row in gone if row.segment_id not in known)]
 
     def propose(self, allow: frozenset[str] = frozenset()) -> None:
         """Compare the visits in the background; the prompts that would be used are then shown, nothing is written.
@@ -185,7 +186,7 @@ class VisitWork:
         row = next((row for row in self.rows if row.segment_id == segment_id), None)
         words = review.reject(self.controller.scribe, self._written(segment_id))
         if row is not None:
-            self._rejected[segment_id] = replace(row, status=REJECTED)
+            self._rejected[self.shown, segment_id] = replace(row, status=REJECTED)
         self.controller.listeners.tell("status", words)
         self._tell_verdict(segment_id)
 
@@ -217,7 +218,7 @@ class VisitWork:
             self.proposal = None
         if node is self.shown:
             self.shown = None
-            self._rejected.clear()
+        self._rejected = {key: row for key, row in self._rejected.items() if key[0] is not node}
 
     def proposed(self, task: ProposeTask, answer: AdaptAnswer) -> None:
         """An answer has come: show its prompts in new, empty draft segments."""
@@ -235,12 +236,12 @@ class VisitWork:
             shown[name] = marks(node, segment_id, today, scan)
         self.proposal = Proposal(task.request, answer, today, scan.revision, controller.generation, node, drafts, shown)
         self.shown = node
-        self._rejected.clear()
         controller.listeners.tell("visit")
         told = (*(finding.words for finding in answer.adaptation.findings), *answer.adaptation.remarks)
         controller.listeners.tell("status", " ".join(map(said, told)))
 
     def _prepare(self) -> None:
+        self.controller.need_engine()
         if not self._ready:
             if self._install is not None:
                 self._install()
