@@ -13,8 +13,10 @@ from SegmentAnythingMedLib.adaptive.registration import SimpleITKRegistrar, asse
 from SegmentAnythingMedLib.adaptive.registration_judgement import RegistrationLimits, judge, judge_given
 from SegmentAnythingMedLib.adaptive.registration_quality import jacobian
 from SegmentAnythingMedLib.adaptive.registration_report import RegistrationReport, StructureFit
+from SegmentAnythingMedLib.adaptive.rigid import align_rigidly, likeness
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
 from SegmentAnythingMedLib.adaptive.warping import warp_image, warp_mask
+from SegmentAnythingMedLib.adaptive.working_images import working_image
 from SegmentAnythingMedLib.errors import Cancelled, InputError
 from SegmentAnythingMedLib.progress import Progress
 from SegmentAnythingMedLib.space.affine import Affine
@@ -137,6 +139,30 @@ def test_a_single_slice_is_shifted_not_tilted():
     assert report.kind == "rigid"
 
 
+def test_a_far_start_is_found_by_the_bodies_and_one_frame_of_reference_forbids_it():
+    prior, _ = body()
+    shift = np.array([150.0, -40.0, 60.0])
+    far = Volume(prior.voxels, prior.affine.shifted(shift / prior.spacing), modality="CT", is_hu=True)
+    visits = working_image(prior, 5.0), working_image(far, 5.0)
+    found = align_rigidly(*visits, Progress())
+    assert np.abs(found.map_points([ORGAN + shift]) - ORGAN).max() < 1.0
+    assert likeness(*visits, found) > 0.6 > 0.2 > likeness(*visits, VisitTransform.identity())
+    with pytest.raises(InputError) as caught:
+        align_rigidly(*visits, Progress(), same_frame=True)
+    assert caught.value.code == "visits.overlap"
+
+
+def test_images_with_nothing_in_common_stay_where_they_are():
+    prior, organ = body(shape=(30, 60, 60), spacing=(4.0, 4.0, 4.0))
+    noise = np.random.default_rng(3).normal(0, 30, prior.shape).astype(np.int16)
+    other = Volume(
+        np.where(prior.voxels > -400, noise, -1000).astype(np.int16), prior.affine, modality="CT", is_hu=True
+    )
+    transform, report = SimpleITKRegistrar(settings=QUICK).register(prior, other, structures={"organ": organ})
+    assert np.linalg.norm(transform.map_points([ORGAN]) - ORGAN) < 6.0
+    assert "similarity" in " ".join(report.words)
+
+
 @pytest.mark.parametrize(
     ("follow_up", "code"),
     [
@@ -162,7 +188,15 @@ GOOD = RegistrationReport("deformable", 0.2, 0.3, 0.4, {"organ": FIT}, 0.0, 1.0,
         (replace(GOOD, structures={"organ": replace(FIT, jacobian_min=-0.1)}), "rigid", False, "folds space in organ"),
         (replace(GOOD, similarity_after=0.2), "rigid", False, "less alike"),
         (replace(GOOD, folded_fraction=0.02), "rigid", False, "folds 2.0% of the space"),
-        (replace(GOOD, structures={"organ": replace(FIT, inverse_mm=6.2)}), "deformable", True, "ends 6 mm from"),
+        (replace(GOOD, structures={"organ": replace(FIT, inverse_mm=4.2)}), "deformable", True, "ends 4 mm from"),
+        (replace(GOOD, structures={"organ": replace(FIT, inverse_mm=6.2)}), "rigid", False, "organ ends 6 mm from"),
+        (
+            replace(GOOD, structures={"organ": replace(FIT, jacobian_min=0.05)}),
+            "rigid",
+            False,
+            "in organ by 0.83 to 20.0",
+        ),
+        (replace(GOOD, similarity_rigid=0.08, similarity_after=0.1), "deformable", True, "look different"),
         (replace(GOOD, structures={"organ": replace(FIT, jacobian_min=0.2)}), "deformable", True, "by 0.83 to 5.00"),
         (replace(GOOD, similarity_rigid=0.01, similarity_after=0.01), "deformable", False, "little in common"),
     ],

@@ -27,6 +27,10 @@ _FINEST_MM, _COARSEST_MM, _ACROSS = 0.5, 3.0, 64
 """Voxels of the working images: 3 mm, less where the field of view has fewer than 64 of those across."""
 
 
+_ALIKE, _STIFFEST = 0.3, 30.0
+"""Similarity of two visits of one modality, below which the deformation is made stiffer; and by how much at most."""
+
+
 class Registrar(Protocol):
     """Anything that finds the transform between two visits."""
 
@@ -88,10 +92,10 @@ class SimpleITKRegistrar:
         spacing = min(working_spacing(prior), working_spacing(follow_up))
         visits = working_image(prior, spacing), working_image(follow_up, spacing)
         clock.lap("prepare", progress)
-        rigid = align_rigidly(*visits, progress)
+        rigid = align_rigidly(*visits, progress, _one_frame(prior, follow_up))
         clock.lap("rigid", progress)
-        scaled = replace(self.settings, knots_mm=self.settings.knots_mm * spacing / _COARSEST_MM)
         region = _region(structures, prior, follow_up, rigid, visits[1], self.margin_mm)
+        scaled = self._scaled(spacing, None if region is None else similarity(visits[0], *region, rigid))
         bent, back = None, None
         if self.deformable and region is not None:
             bent = bend(visits[0].image, *region, rigid, scaled, progress)
@@ -103,6 +107,15 @@ class SimpleITKRegistrar:
         clock.lap("check", progress)
         transform, report = judge(report, rigid, bent, self.limits)
         return transform, replace(report, seconds=clock.seconds)
+
+    def _scaled(self, spacing: float, alike: float | None) -> DeformableSettings:
+        """Finer knots for small fields of view; stiffer where the images tell less about each other."""
+        caution = np.clip((_ALIKE / max(alike or 0.0, 0.01)) ** 2, 1.0, _STIFFEST)
+        return replace(
+            self.settings,
+            knots_mm=self.settings.knots_mm * spacing / _COARSEST_MM,
+            stiffness=self.settings.stiffness * float(caution),
+        )
 
     def _report(
         self,
@@ -171,6 +184,12 @@ def assess(
         folded_fraction=folded,
         rigid=rigid,
     )
+
+
+def _one_frame(prior: Volume, follow_up: Volume) -> bool:
+    """True if both are DICOM series of one frame of reference."""
+    uids = [getattr(volume.source, "frame_of_reference_uid", "") for volume in (prior, follow_up)]
+    return bool(uids[0]) and uids[0] == uids[1]
 
 
 def working_spacing(volume: Volume) -> float:

@@ -17,14 +17,20 @@ class RegistrationLimits:
         little: similarity below which the images have hardly anything in common.
         folded: share of the deformed region that may be folded, outside the structures.
         inverse_mm: mean inverse-consistency error that is said in words (AAPM TG-132 names 2 to 3 mm).
-        volume: change of a structure's volume by the deformation, as a factor either way, that is said in words.
+        lost_mm: the same, beyond which the deformation is given up.
+        volume: change of volumes within a structure by the deformation, as a factor either way, that is said in words.
+        absurd: the same, beyond which the deformation is given up.
+        faint: similarity below which a look at the alignment is asked for.
     """
 
     worse: float = 0.01
     little: float = 0.03
     folded: float = 0.005
     inverse_mm: float = 3.0
+    lost_mm: float = 5.0
     volume: float = 3.0
+    absurd: float = 6.0
+    faint: float = 0.15
 
 
 def judge(
@@ -79,6 +85,11 @@ def _folds(report: RegistrationReport, limits: RegistrationLimits) -> str | None
     folded = [name for name, fit in report.structures.items() if fit.jacobian_min <= 0]
     if folded:
         return f"it folds space in {', '.join(folded)} (Jacobian not above 0)"
+    for name, fit in report.structures.items():
+        if fit.jacobian_min < 1 / limits.absurd or fit.jacobian_max > limits.absurd:
+            return f"it scales volumes in {name} by {1 / fit.jacobian_max:.2f} to {1 / fit.jacobian_min:.1f}"
+        if fit.inverse_mm is not None and fit.inverse_mm > limits.lost_mm:
+            return f"registered there and back, {name} ends {fit.inverse_mm:.0f} mm from where it began"
     if report.folded_fraction > limits.folded:
         return f"it folds {report.folded_fraction:.1%} of the space around the structures (Jacobian not above 0)"
     return None
@@ -94,6 +105,8 @@ def _remarks(report: RegistrationReport, limits: RegistrationLimits) -> list[str
         words.append("The prior image does not reach the region of the structures on the follow-up.")
     elif report.similarity_after < limits.little:
         words.append(f"Even when aligned, the images have little in common (similarity {report.similarity_after:.2f}).")
+    elif report.similarity_after < limits.faint:
+        words.append(f"The aligned images look different (similarity {report.similarity_after:.2f}); check the fit.")
     for name, fit in report.structures.items():
         if fit.inverse_mm is not None and fit.inverse_mm > limits.inverse_mm:
             words.append(f"Registered there and back, {name} ends {fit.inverse_mm:.0f} mm from where it began.")

@@ -7,6 +7,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..progress import Progress
+from .mutual_information import normalised
 from .transforms import VisitTransform
 from .working_images import FEWEST_SLICES, WorkingImage
 
@@ -21,58 +22,85 @@ _SMOOTHING_MM = (4.0, 2.0, 0.0)
 """Of each level, coarse to fine."""
 
 _RIVAL = 0.75
-"""A second start is tried when its mutual information is at least this part of the first one's."""
+"""A second start is tried when its score is at least this part of the first one's."""
+
+_STAY = 1.25
+"""How much more alike a far start must make the visits than they are near where they lie, to be believed."""
+
+_COVERED = 0.7
+"""Share of the smaller body that must be covered for a similarity to count in full: little overlap is easily alike."""
 
 
-def align_rigidly(prior: WorkingImage, follow_up: WorkingImage, progress: Progress) -> VisitTransform:
+def align_rigidly(
+    prior: WorkingImage, follow_up: WorkingImage, progress: Progress, same_frame: bool = False
+) -> VisitTransform:
     """The rigid transform follow-up -> prior with the highest mutual information (Mattes et al. 2003).
 
     Starts considered: equal places in patient space, body centroid on body centroid, middle on middle, each also moved
-    along the patient's long axis; the best two are refined and the better result is kept. Sampling is seeded and one
-    thread does the sums, so that equal images give equal numbers.
+    along the patient's long axis; the first and the best two others are refined. What is kept is what makes the bodies
+    most alike (normalised mutual information times coverage), where far starts must be clearly better. Sampling is
+    seeded and one thread does the sums, so that equal images give equal numbers.
+
+    Args:
+        prior: the prior visit.
+        follow_up: today's visit.
+        progress: asked after every iteration.
+        same_frame: both visits have one frame of reference: only equal places are a start.
 
     Raises:
         InputError: ``visits.overlap`` when no start lets the two bodies overlap.
     """
-    starts = _starts(prior, follow_up)
+    starts = _starts(prior, follow_up, same_frame)
     if not starts:
         raise InputError(
             "visits.overlap",
             "The two visits show nothing in common: no position lets the bodies overlap. Check that both images show"
             " the same part of the body, or segment by appearance alone, without a registration.",
         )
-    best, lowest = None, np.inf
-    for value, offset in starts[:2]:
-        if best is not None and value > _RIVAL * starts[0][0]:
-            break
-        transform, value = _refine(prior, follow_up, offset, progress)
-        if value < lowest:
-            best, lowest = transform, value
-    return best
+    near = [VisitTransform.identity()]
+    near += [_refine(prior, follow_up, offset, progress) for _, offset in starts if not offset.any()]
+    far = [(score, offset) for score, offset in starts if offset.any()]
+    far = [_refine(prior, follow_up, offset, progress) for score, offset in far[:2] if score >= _RIVAL * starts[0][0]]
+
+    def merit(transform: VisitTransform) -> float:
+        return likeness(prior, follow_up, transform)
+
+    return max([max(near, key=merit), *far], key=lambda one: merit(one) * (1.0 if one in far else _STAY))
 
 
-def _starts(prior: WorkingImage, follow_up: WorkingImage) -> list[tuple[float, np.ndarray]]:
-    """(metric, translation) of every start with enough overlap, best first; similar ones left out."""
+def likeness(prior: WorkingImage, follow_up: WorkingImage, transform: VisitTransform) -> float:
+    """Normalised mutual information of the bodies where both visits show them, less where that is little, 0..1."""
+    there = sitk.GetArrayFromImage(sitk.Resample(prior.image, follow_up.image, transform.itk, sitk.sitkLinear, -1.0))
+    here, body = (sitk.GetArrayFromImage(image) for image in (follow_up.image, follow_up.body))
+    shared = (body > 0) & (there >= 0)
+    voxel, other = (float(np.prod(image.GetSpacing())) for image in (follow_up.body, prior.body))
+    smaller = min(np.count_nonzero(body) * voxel, np.count_nonzero(sitk.GetArrayFromImage(prior.body)) * other)
+    coverage = np.count_nonzero(shared) * voxel / max(smaller, 1e-9)
+    return 0.0 if not shared.any() else normalised(here[shared], there[shared]) * min(1.0, coverage / _COVERED)
+
+
+def _starts(prior: WorkingImage, follow_up: WorkingImage, same_frame: bool) -> list[tuple[float, np.ndarray]]:
+    """(score, translation) of every start with enough overlap, best first; similar ones left out."""
     bases = [np.zeros(3), prior.centre - follow_up.centre, prior.middle - follow_up.middle]
     offsets = [base + np.array([0.0, 0.0, shift]) for base in bases for shift in _SHIFTS_MM]
+    offsets = offsets if not same_frame else [np.zeros(3)]
     coarse = [sitk.Shrink(image, [_shrink(image, n, 8.0) for n in range(3)]) for image in
               (prior.image, prior.body, follow_up.image, follow_up.body)]  # fmt: skip
     moving, moving_body, fixed, fixed_body = coarse
     found: list[tuple[float, np.ndarray]] = []
     for offset in offsets:
-        if all(np.linalg.norm(offset - other) > 5.0 for _, other in found) and (
-            _overlap(fixed_body, moving_body, offset) >= _LEAST_OVERLAP
-        ):
-            method = _method(fixed_body, moving_body)
+        if any(np.linalg.norm(offset - other) <= 5.0 for _, other in found):
+            continue
+        overlap = _overlap(fixed_body, moving_body, offset)
+        if overlap >= _LEAST_OVERLAP:
+            method = _method(fixed_body)
             method.SetMetricSamplingStrategy(method.NONE)
             method.SetInitialTransform(sitk.TranslationTransform(3, offset.tolist()))
-            found.append((_evaluate(method, fixed, moving), offset))
-    return sorted(found, key=lambda item: item[0])
+            found.append((_evaluate(method, fixed, moving) * min(1.0, overlap / _COVERED), offset))
+    return sorted(found, key=lambda item: -item[0])
 
 
-def _refine(
-    prior: WorkingImage, follow_up: WorkingImage, offset: np.ndarray, progress: Progress
-) -> tuple[VisitTransform, float]:
+def _refine(prior: WorkingImage, follow_up: WorkingImage, offset: np.ndarray, progress: Progress) -> VisitTransform:
     centre = follow_up.centre
     flat = min(follow_up.slices, prior.slices) < FEWEST_SLICES  # too thin to tell a tilt
     start = (
@@ -80,7 +108,7 @@ def _refine(
         if flat
         else sitk.Euler3DTransform(centre.tolist(), 0.0, 0.0, 0.0, offset.tolist())
     )
-    method = _method(follow_up.body, prior.body)
+    method = _method(follow_up.body)
     _sample(method, follow_up.image, _SAMPLES)
     method.SetOptimizerAsRegularStepGradientDescent(4.0, 0.02, 120, relaxationFactor=0.6)
     method.SetOptimizerScalesFromPhysicalShift()
@@ -91,10 +119,10 @@ def _refine(
     method.AddCommand(sitk.sitkIterationEvent, lambda: method.StopRegistration() if progress.cancelled else None)
     execute(method, follow_up.image, prior.image)
     progress.check()
-    return VisitTransform(start, "registration"), float(method.GetMetricValue())
+    return VisitTransform(start, "registration")
 
 
-def _method(fixed_body: sitk.Image, moving_body: sitk.Image) -> sitk.ImageRegistrationMethod:
+def _method(fixed_body: sitk.Image) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(fixed_body)
@@ -127,9 +155,9 @@ def execute(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sit
 
 def _evaluate(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image) -> float:
     try:
-        return float(method.MetricEvaluate(fixed, moving))
+        return max(0.0, -float(method.MetricEvaluate(fixed, moving)))
     except RuntimeError:  # too few samples of one fall on the other
-        return np.inf
+        return 0.0
 
 
 def _overlap(fixed: sitk.Image, moving: sitk.Image, offset: np.ndarray) -> float:
