@@ -337,7 +337,7 @@ def test_an_empty_answer_is_kept_when_published_and_reported_by_default(sam, mon
     assert default.empty
     assert default.distance == np.inf
     assert {row.words for row in default.candidates} <= {"empty", "first decode only"} | {
-        "same points as a candidate with fewer parts"
+        "in the cells of a candidate with fewer parts"
     }
 
 

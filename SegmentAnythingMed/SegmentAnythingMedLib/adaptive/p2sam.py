@@ -98,19 +98,19 @@ class P2SAM:
     def _candidates(
         self, pool: ReferencePool, target: View, limits: Limits
     ) -> tuple[list[Candidate], list[CandidateRow]]:
-        """What is to be tried, and what was skipped; equal prompts are tried once (default protocol)."""
+        """What is to be tried, and what was skipped; prompts in equal cells are tried once (default protocol)."""
         finder = PointFinder(pool, target, self.settings, limits)
         tried: list[Candidate] = []
         skipped: list[CandidateRow] = []
-        known: set[bytes] = set()
+        known: set[tuple] = set()
         for positives, negatives in self._counts(pool, target):
             found = finder.find(positives, negatives)
             if isinstance(found, str):
                 skipped.append(_skipped(positives, negatives, found))
                 continue
-            key = found.points.tobytes() + found.labels.tobytes()
+            key = finder.cells(found.points), found.labels.tobytes()
             if key in known and found.guidance is None and not self.settings.published:
-                skipped.append(_skipped(positives, negatives, "same points as a candidate with fewer parts"))
+                skipped.append(_skipped(positives, negatives, "in the cells of a candidate with fewer parts"))
                 continue
             known.add(key)
             tried.append(Candidate(positives, negatives, found))

@@ -28,7 +28,7 @@ class P2SAMSettings:
         distance: which candidate is kept: ``wasserstein`` (published), ``jensen-shannon`` or ``hungarian`` (ablation).
         retrieval: ``full`` runs all three decodes for every candidate (published); ``cheap`` ranks the candidates by
             the mask of the first decode and finishes the best ones. None: full where published, else cheap.
-        finalists: candidates that the cheap retrieval finishes; None: 2, and 4 for a model that decodes several
+        finalists: candidates that the cheap retrieval finishes; None: 2, and 10 for a model that decodes several
             prompts together for less (``decodes_together``).
         restarts: of k-means; None: 10 where published, else 1 (as scikit-learn has it today).
         reach: background that counts, in longer sides of the object around it (default protocol).
@@ -91,7 +91,7 @@ class P2SAMSettings:
 
     def most_finalists(self, together: bool) -> int:
         """Candidates that the cheap retrieval finishes, for a model that decodes several prompts together or not."""
-        return self.finalists or (4 if together else 2)
+        return self.finalists or (10 if together else 2)
 
     def counts(self, cap: int | None) -> list[tuple[int, int]]:
         """(positive parts, negative parts) of all candidates, in the order in which they are tried.

@@ -131,16 +131,17 @@ class PointFinder:
     ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
         """Without repeated points, negatives in the cell of a positive, and negatives beyond the model's cap."""
         inside, outside = list(dict.fromkeys(inside)), list(dict.fromkeys(outside))
-        taken = {self._cell(place) for place in inside}
-        outside = [place for place in outside if self._cell(place) not in taken]
+        taken = set(self.cells(inside))
+        outside = [place for place in outside if self.cells([place])[0] not in taken]
         cap = self._target.model.negatives_cap
         return inside, outside if cap is None else outside[len(outside) - min(cap, len(outside)) :]
 
-    def _cell(self, place: tuple[float, float]) -> tuple[int, int]:
+    def cells(self, places: np.ndarray | list[tuple[float, float]]) -> tuple[tuple[int, int], ...]:
+        """(row, column) on the token grid of places (x, y) [N, 2]."""
         rows, cols = self._target.tokens.shape[:2]
         frame = self._target.frame
-        ((x, y),) = frame.to_network(np.array([place]))
-        return int((y + 0.5) * rows // frame.size), int((x + 0.5) * cols // frame.size)
+        found = (frame.to_network(np.array(places)) + 0.5) * np.array([cols, rows]) // frame.size
+        return tuple((int(row), int(col)) for col, row in found)
 
     def _similar(self, count: int, *, background: bool) -> np.ndarray | None:
         """Maps float32 [count, H, W] of the parts, or None when there are fewer tokens than parts."""

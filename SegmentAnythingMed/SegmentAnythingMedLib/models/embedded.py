@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..errors import ModelError, PromptError
 from ..prompts.types import SlicePrompts
@@ -115,19 +116,21 @@ class EmbeddedModel(PromptableModel):
     def _answers(
         self, features: SliceFeatures, rows: list[_Row], multimask: bool, guidance: TargetGuidance | None
     ) -> list[SlicePrediction]:
-        """Answers to prompts of the same form; raises ``model.nan``."""
+        """Answers to prompts of the same form, shorter ones filled up; raises ``model.nan``."""
         frame, counts = features.frame, [max(len(row.hints), 1) for row in rows]
         masks = has_mask = None
         if rows[0].hints:
             masks = torch.stack([hint for row in rows for hint, _ in row.hints]).to(self.device)
             has_mask = torch.ones(len(masks), dtype=torch.bool, device=self.device)
-        coords, labels = (
+        longest = max(row.coords.shape[1] for row in rows)
+        coords, labels, hidden = (
             torch.cat([one.expand(count, *one.shape[1:]) for one, count in zip(ones, counts, strict=True)])
-            for ones in ([row.coords for row in rows], [row.labels for row in rows])
+            for ones in zip(*(row.filled(longest) for row in rows), strict=True)
         )
         known = rows[0].references
         with torch.inference_mode():
-            logits, iou = guided_network(self.network, guidance).decode(
+            network = guided_network(self.network, guidance, hidden.to(self.device) if bool(hidden.any()) else None)
+            logits, iou = network.decode(
                 self._tensors(features),
                 coords.to(self.device),
                 labels.to(self.device),
@@ -205,7 +208,13 @@ class _Row:
     @property
     def form(self) -> tuple:
         """Rows of equal form can go through the network together."""
-        return self.coords.shape[1], bool(self.hints), *map(id, self.references)
+        return bool(self.hints), *map(id, self.references)
+
+    def filled(self, tokens: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Coordinates [1, tokens, 2], kinds [1, tokens], and which of them only fill up the row, bool [1, tokens]."""
+        more = tokens - self.coords.shape[1]
+        hidden = torch.arange(tokens)[None] >= self.coords.shape[1]
+        return F.pad(self.coords, (0, 0, 0, more)), F.pad(self.labels, (0, more), value=PADDING), hidden
 
 
 def _prediction(row: _Row, logits: torch.Tensor, iou: torch.Tensor, frame: Frame) -> SlicePrediction:

@@ -187,6 +187,7 @@ class HybridSam(nn.Module):
             side = 4 * features["embedding"].shape[-1]
             masks = torch.zeros(1, 1, side, side, device=device)
             has_mask = torch.zeros(count, dtype=torch.bool, device=device)
+        alike = image_of is None and reference_of is None  # one image, one reference: read once, added to all prompts
         if image_of is None:
             image_of = torch.zeros(count, dtype=torch.long, device=device)
         tokens, dense = self.prompt_encoder(coords, labels, masks, has_mask)
@@ -194,7 +195,8 @@ class HybridSam(nn.Module):
         if reference is not None and len(reference["keys"]):
             if reference_of is None:
                 reference_of = torch.zeros(count, dtype=torch.long, device=device)
-            pointers, more, border = self._read(features, image_of, reference, reference_of)
+            some = slice(0, 1) if alike else slice(None)
+            pointers, more, border = self._read(features, image_of[some], reference, reference_of[some])
             dense = dense + more
         positive, negative = labels == POINT_POSITIVE, labels == POINT_NEGATIVE
         if self.click_reader is not None and bool((positive | negative).any()):
