@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from SegmentAnythingMedLib.files.images import save_volume
 
 ROOM = Path(__file__).resolve().parents[1] / "SegmentAnythingMed"
 MEBIBYTE = 1 << 20
+SAID = re.compile(r"at most ([\d.]+) (s|min|h) \((\d+) slices\); about (\d+) MiB")
 SIDE = 512
 BOX = "150,160,350,340"
 """Of the phantom's tube, corners (I, J)."""
@@ -47,34 +49,41 @@ def tube(slices: int, path: Path) -> None:
     save_volume(Volume(voxels, Affine.from_parts(spacing=(0.8, 0.8, 1.0)), modality="CT"), path)
 
 
-def command(*words: str) -> str:
-    """Standard output of a command line of ours; what it says on standard error goes through."""
+def command(*words: str) -> tuple[str, str]:
+    """Standard output and standard error of a command line of ours."""
     environment = {**os.environ, "PYTHONPATH": str(ROOM)}
     run = [sys.executable, "-m", "SegmentAnythingMedLib.apps.cli", *words]
-    return subprocess.run(run, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(run, check=True, env=environment, capture_output=True, text=True)
+    return done.stdout, done.stderr
 
 
-def segment(image: Path, slices: int, options: list[str], folder: Path) -> dict[str, Any]:
-    """The report of a job from a box on the middle slice."""
+def segment(image: Path, slices: int, options: list[str], folder: Path) -> tuple[dict[str, Any], str]:
+    """The report of a job from a box on the middle slice, and what was said on standard error."""
     report = folder / "report.json"
-    command(
+    _, said = command(
         "segment", str(image), "--box", f"{BOX},{slices // 2}", "--output", str(folder / "mask.nii"),
         "--report", str(report), *options,
     )  # fmt: skip
-    return json.loads(report.read_text(encoding="utf-8"))
+    return json.loads(report.read_text(encoding="utf-8")), said
 
 
 def compare(name: str, options: list[str], slices: int, rules: list[str], folder: Path) -> None:
     """Print estimate and truth of one model."""
     image = folder / "ct.nii"
     tube(slices, image)
-    told = json.loads(command("info", str(image), "--json", *options))["estimate"]
-    report = segment(image, slices, [*options, *rules], folder)
-    visited = len(report["objects"][0]["records"])
+    told = json.loads(command("info", str(image), "--json", *options)[0])["estimate"]
+    report, said = segment(image, slices, [*options, *rules], folder)
+    visited, seconds = len(report["objects"][0]["records"]), report["seconds"]["segment"]
+    peak = report["memory"]["peak_bytes"] / MEBIBYTE
     pairs = {
-        "time, s": (told["seconds_per_slice"] * visited, report["seconds"]["segment"]),
-        "peak, MiB": (told["memory_bytes"] / MEBIBYTE, report["memory"]["peak_bytes"] / MEBIBYTE),
+        "info: time, s": (told["seconds_per_slice"] * visited, seconds),
+        "info: peak, MiB": (told["memory_bytes"] / MEBIBYTE, peak),
     }
+    found = SAID.search(said)
+    if found:  # short jobs are not announced
+        most = float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+        pairs["segment: time, s"] = most / int(found[3]) * visited, seconds
+        pairs["segment: peak, MiB"] = float(found[4]), peak
     for what, (estimate, truth) in pairs.items():
         factor = max(estimate / truth, truth / estimate)
         state = "met" if factor <= 1.5 else "MISSED"
@@ -108,7 +117,7 @@ def long_volume(slices: int, folder: Path) -> None:
     peaks = {}
     for count in (10, slices):
         tube(count, folder / "ct.nii")
-        report = segment(folder / "ct.nii", count, ["--model", "built-in"], folder)
+        report, _ = segment(folder / "ct.nii", count, ["--model", "built-in"], folder)
         masks = report["objects"][0]["upper"] - report["objects"][0]["lower"] + 1
         peaks[count] = report["memory"]["peak_bytes"] / MEBIBYTE, masks
         print(f"{count} slices: {masks} with a mask, peak {peaks[count][0]:.0f} MiB, "

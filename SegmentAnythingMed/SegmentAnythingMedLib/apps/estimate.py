@@ -30,7 +30,9 @@ MEBIBYTE = 1 << 20
 PROGRAM_BYTES = 900 * MEBIBYTE
 """Program, libraries and a small model, where the system does not tell (measured on Linux)."""
 WARM_S = 2.0
-"""A first slice that took less may have been slow for reasons of its own (libraries that prepare); another is tried."""
+"""A first slice that took less may have been slow for reasons of its own (libraries that prepare); others are tried."""
+TRY_S = 1.0
+"""So long, and at most the four nearest: a clock tells little of a few milliseconds."""
 _ENDS = 2
 """Slices beyond the ends of an object, where a walk sees that it has ended."""
 
@@ -93,24 +95,26 @@ class Cost:
 
 
 def try_slices(session: Session, index: int, prompts: SlicePrompts, memory: bool) -> Cost:
-    """Segment a slice, and its neighbour too if the first was quick, and look at the clock.
+    """Segment a slice, and its neighbours too if the first was quick, and look at the clock.
 
     Args:
         session: gets the features.
         index: slice with prompts.
-        prompts: of one object there; the neighbour is asked the same.
+        prompts: of one object there; the neighbours are asked the same.
         memory: the job tracks with memory.
     """
     kept, before = session.cache.nbytes, _spent(session)
     ask = session.tracker.prompted if memory else session.predict  # tracking sees whole slices, predict may zoom
     mask = ask(index, prompts).mask
-    encode, decode = _since(session, before)
+    first = _since(session, before)
     feature_bytes = max(session.cache.nbytes - kept, 0)
-    other = index + 1 if index + 1 < session.count else index - 1
-    if encode + decode < WARM_S and other >= 0:
+    others: list[tuple[float, float]] = []
+    near = [n for n in (index + 1, index - 1, index + 2, index - 2) if 0 <= n < session.count]
+    while near and sum(first) < WARM_S and sum(map(sum, others)) < TRY_S:
         before = _spent(session)
-        ask(other, prompts)
-        encode, decode = _since(session, before)
+        ask(near.pop(0), prompts)
+        others.append(_since(session, before))
+    encode, decode = (float(np.median(times)) for times in zip(*(others or [first]), strict=True))
     if memory:
         decode = _tracking_seconds(session, index, prompts)
     return Cost(encode, decode, mask, feature_bytes)
@@ -203,7 +207,7 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
+        return f"{seconds / 60:.{1 if seconds < 600 else 0}f} min"
     return f"{seconds / 3600:.1f} h"
 
 
