@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from SegmentAnythingMedLib.engine.predictor import Request
 from SegmentAnythingMedLib.engine.session import Session
 from SegmentAnythingMedLib.models import fast_decoder
 from SegmentAnythingMedLib.models.catalog import FAST_VARIABLE, load_model
@@ -19,11 +20,15 @@ from SegmentAnythingMedLib.models.interface import SliceFeatures
 from SegmentAnythingMedLib.models.network_prompts import NetworkPrompts
 from SegmentAnythingMedLib.models.sam import cells_around
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
+from SegmentAnythingMedLib.propagation.settings import PropagationSettings
+from SegmentAnythingMedLib.propagation.step import predict_from
+from SegmentAnythingMedLib.propagation.stopping import Terms
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
 from tiny_sam import save_stock_sam, stock_sam
 
 GRID = 64
+BOX = SlicePrompts(box=(30.0, 20.0, 40.0, 30.0))
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +187,15 @@ def test_only_following_looks_around_the_prompt(tmp_path, monkeypatch):
     monkeypatch.setattr(model._decoder, "predict", lambda *asked: seen.append(asked[4]) or predict(*asked))
     volume = Volume(np.random.default_rng(0).normal(size=(2, 60, 100)), Affine.from_parts((1, 1, 3)), modality="MR")
     with Session(volume, model) as session:
-        session.predict(0, SlicePrompts(box=(30.0, 20.0, 40.0, 30.0)))
-        session.predict(1, SlicePrompts(box=(30.0, 20.0, 40.0, 30.0)), propagated=True)
+        Request(0, BOX, True).serve(session)  # as published procedures ask
+        Request(1, BOX, True, near=True).serve(session)  # as our own walk asks
     assert seen[0] is None
     assert isinstance(seen[1], Cells)
+
+
+def test_our_own_walk_follows():
+    terms = Terms(PropagationSettings(), (8, 8), (1.0, 1.0), 1.0)
+    assert next(predict_from(3, [np.ones((8, 8), dtype=bool)], terms)).near
 
 
 @pytest.mark.parametrize("multimask", [False, True])

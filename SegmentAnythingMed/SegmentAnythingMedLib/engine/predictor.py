@@ -43,6 +43,7 @@ class SlicePredictor(Protocol):
     ``contrast(mask, index)`` and ``mean_under(mask, index)``, by which a walk notices that it has left the object, and
     ``goes_on(mask, index, beyond)``, which a walk whose last slice was refused asks before it looks ahead. The optional
     method ``reference(mask, index)`` gives what the object looks like, for ``SlicePrompts.references``, or None.
+    ``looks_near = True`` says that ``predict`` takes ``near`` (see ``Session.predict``).
     """
 
     count: int
@@ -67,12 +68,19 @@ class Request:
 
     Runs are generators that yield requests and are sent results, so that several objects can share the features of a
     slice (see ``schedule``), and a cancel can come between any two slices.
+
+    Attributes:
+        index, prompts, propagated: as in :meth:`SlicePredictor.predict`.
+        near: the mask around the prompts is wanted; where a predictor can save work by that, what lies apart may be
+            left out.
     """
 
     index: int
     prompts: SlicePrompts
     propagated: bool
+    near: bool = False
 
     def serve(self, predictor: SlicePredictor) -> SliceResult:
         """The answer."""
-        return predictor.predict(self.index, self.prompts, propagated=self.propagated)
+        more = {"near": True} if self.near and getattr(predictor, "looks_near", False) else {}
+        return predictor.predict(self.index, self.prompts, propagated=self.propagated, **more)

@@ -59,6 +59,8 @@ class Session:
         InputError: ``option.axis``, ``option.window``.
     """
 
+    looks_near = True
+
     def __init__(
         self,
         volume: Volume,
@@ -160,6 +162,7 @@ class Session:
         *,
         propagated: bool = False,
         previous: SessionResult | None = None,
+        near: bool = False,
     ) -> SessionResult:
         """The mask of one object on one slice.
 
@@ -169,6 +172,8 @@ class Session:
             propagated: the prompts come from a neighbouring slice: one mask, no choice among candidates.
             previous: the last result of the same object on this slice; its logits become the mask prompt, as SAM's
                 own interactive use does.
+            near: the mask around the prompted box or mask is wanted, as when an object is followed from slice to slice:
+                some models are faster when they may leave out what lies apart from it.
 
         Returns:
             The mask that the model thinks best; all False when it finds nothing.
@@ -176,7 +181,7 @@ class Session:
         Raises:
             PromptError: ``prompt.empty``, ``prompt.only_negative``, ``prompt.references``.
         """
-        return self._ranked(index, prompts, propagated, previous, False)[0]
+        return self._ranked(index, prompts, propagated, previous, False, near)[0]
 
     def candidates(self, index: int, prompts: SlicePrompts) -> list[SessionResult]:
         """SAM's three candidate masks for the prompts, best predicted IoU first; see :meth:`predict`."""
@@ -218,7 +223,13 @@ class Session:
             return self.model.reference(self.features(index, region), shown)
 
     def _ranked(
-        self, index: int, prompts: SlicePrompts, propagated: bool, previous: SessionResult | None, want_all: bool
+        self,
+        index: int,
+        prompts: SlicePrompts,
+        propagated: bool,
+        previous: SessionResult | None,
+        want_all: bool,
+        near: bool = False,
     ) -> list[SessionResult]:
         if prompts.empty:
             raise PromptError("prompt.empty", "Expected a point, a box or a mask on the slice, got none.")
@@ -230,11 +241,17 @@ class Session:
             raise PromptError("prompt.references", f"The model {self.model.info.name} does not use references.")
         prompts = self.orientation.show_prompts(prompts, self.shape)
         with self._lock:
-            results = self._answers(index, prompts, propagated, previous, want_all)
+            results = self._answers(index, prompts, propagated, previous, want_all, near)
         return [self._stored(result) for result in results]
 
     def _answers(
-        self, index: int, prompts: SlicePrompts, propagated: bool, previous: SessionResult | None, want_all: bool
+        self,
+        index: int,
+        prompts: SlicePrompts,
+        propagated: bool,
+        previous: SessionResult | None,
+        want_all: bool,
+        near: bool,
     ) -> list[SessionResult]:
         """Prompts and results in pixels of the shown slice; all helpers below likewise."""
         if previous is not None and previous.low_res_logits is not None and previous.mask.any():
@@ -245,7 +262,7 @@ class Session:
             return self._from_points(index, prompts, propagated, want_all)
         region = None if box is None else self._region(index, box)
         ambiguous = box is None and len(prompts.points) == 1 and not propagated
-        return self._decode(index, region, prompts, None, want_all or ambiguous, near=propagated)
+        return self._decode(index, region, prompts, None, want_all or ambiguous, near)
 
     def _stored(self, result: SessionResult) -> SessionResult:
         mask, logits = (np.ascontiguousarray(self.orientation.store(array)) for array in (result.mask, result.logits))
@@ -301,7 +318,6 @@ class Session:
         several: bool,
         near: bool = False,
     ) -> list[SessionResult]:
-        """``near``: an object is followed from a neighbouring slice, what lies apart from it does not count."""
         more = {"near": True} if near and self.model.decodes_near else {}
         features = self.features(index, region)
         begun = time.perf_counter()
