@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 Box = tuple[float, float, float, float]
-IOU = 0.5
+IOU = 0.3
+"""Below, a walk ends; the usual 0.5 would end it within the short, round objects of the phantom."""
+SIDE = 1024
 _LOGIT = float(np.log(0.999 / 0.001))
 
 
@@ -30,6 +32,11 @@ class MicroSam:
     def embed(self, voxels: np.ndarray) -> Any:
         """Embeddings of all slices of uint8 [K, J, I]."""
         return self._util.precompute_image_embeddings(self._predictor, voxels, verbose=False)
+
+    @staticmethod
+    def given(features: np.ndarray, shape: tuple[int, ...]) -> Any:
+        """Embeddings float32 [K, 256, 64, 64] that were made elsewhere, in the form of :meth:`embed`."""
+        return {"features": features[:, None], "input_size": (SIDE, SIDE), "original_size": shape[1:]}
 
     def segment(self, embeddings: Any, shape: tuple[int, ...], index: int, box: Box) -> np.ndarray:
         """uint8 [K, J, I] from a box on one slice; projection ``mask``, that is box and mask."""
@@ -67,6 +74,11 @@ class Reenacted:
             self._predictor.set_image(np.repeat(image[..., None], 3, axis=-1))
             features.append(self._predictor.get_image_embedding()[None])
         return torch.cat(features).numpy(), self._predictor.input_size, self._predictor.original_size
+
+    @staticmethod
+    def given(features: np.ndarray, shape: tuple[int, ...]) -> Any:
+        """See :class:`MicroSam`."""
+        return features[:, None], (SIDE, SIDE), shape[1:]
 
     def segment(self, embeddings: Any, shape: tuple[int, ...], index: int, box: Box) -> np.ndarray:
         """See :class:`MicroSam`."""

@@ -33,13 +33,13 @@ from SegmentAnythingMedLib.space.intensity import estimate_mapping
 from SegmentAnythingMedLib.space.volume import Volume
 
 VIT_B = SamShape(width=768, depth=12, heads=12, image_size=1024, window=14, global_blocks=(2, 5, 8, 11))
-SIZE = (8, 512, 512)
+SIZE = (10, 512, 512)
 SHAPES = {
-    "one": ("ellipsoid", (3.5, 160, 170), (1.9, 70, 80)),
-    "two": ("ellipsoid", (3.5, 350, 150), (1.9, 60, 65)),
-    "three": ("ellipsoid", (3.5, 260, 380), (1.9, 85, 60)),
+    "one": ("ellipsoid", (4.5, 160, 170), (1.9, 70, 80)),
+    "two": ("ellipsoid", (4.5, 350, 150), (1.9, 60, 65)),
+    "three": ("ellipsoid", (4.5, 260, 380), (1.9, 85, 60)),
 }
-"""Three objects on four of eight slices each."""
+"""Three objects on four of ten slices each."""
 WINDOW = "127.5,255"
 """Under which 0..255 stays as it is."""
 
