@@ -18,6 +18,7 @@ from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
 from SegmentAnythingMedLib.adaptive.warping import warp_image, warp_mask
 from SegmentAnythingMedLib.adaptive.working_images import working_image
 from SegmentAnythingMedLib.errors import Cancelled, InputError
+from SegmentAnythingMedLib.files.images import load_mask, load_volume
 from SegmentAnythingMedLib.progress import Progress
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
@@ -175,6 +176,19 @@ def test_images_that_cannot_be_registered_are_refused_with_a_reason(follow_up, c
     with pytest.raises(InputError) as caught:
         SimpleITKRegistrar().register(prior, Volume(follow_up, prior.affine), structures={"organ": organ})
     assert caught.value.code == code
+
+
+def test_a_heart_is_followed_from_one_phase_to_another(shared_data):
+    folder = shared_data / "mr-cardiac-cine-two-phases" / "SC-HF-I-06"
+    filled, empty = (load_volume(folder / f"image_{phase}.nrrd") for phase in ("ed", "es"))
+    before, after = (
+        load_mask(folder / f"lv_{phase}.nrrd", like=volume) > 0 for phase, volume in (("ed", filled), ("es", empty))
+    )
+    transform, report = SimpleITKRegistrar(check_inverse=False).register(filled, empty, structures={"lv": before})
+    found = warp_mask(before, filled, empty, transform).mask
+    overlap = [2 * np.count_nonzero(mask & after) / (mask.sum() + after.sum()) for mask in (before, found)]
+    assert report.ok
+    assert overlap[1] > max(0.87, overlap[0] + 0.03)
 
 
 FIT = StructureFit(0.8, 1.2, 0.0, 3.0, 5.0, 8.0, 1.0, 2.0)
