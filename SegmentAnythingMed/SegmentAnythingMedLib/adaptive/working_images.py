@@ -88,7 +88,9 @@ def _coarse(volume: Volume, spacing_mm: float) -> tuple[np.ndarray, Affine]:
         out[plane] = slab.mean(axis=(1, 3))
     matrix = volume.affine.shifted([(f - 1) / 2 for f in factors[::-1]]).matrix.copy()
     matrix[:3, :3] *= factors[::-1]
-    return np.nan_to_num(out, posinf=float(np.finfo(np.float32).max), neginf=0.0), Affine(matrix)
+    finite = out[np.isfinite(out)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return np.nan_to_num(out, nan=low, posinf=high, neginf=low), Affine(matrix)
 
 
 def _body(values: np.ndarray, affine: Affine, threshold: float | None) -> np.ndarray:
