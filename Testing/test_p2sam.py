@@ -23,6 +23,7 @@ from SegmentAnythingMedLib.prompts.types import SlicePrompts
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
 from tiny_sam import stock_sam
+from tiny_sam2 import require_sam2
 
 ot = pytest.importorskip("ot", reason="the extra 'adaptive' is not installed")
 SHAPE = (96, 128)
@@ -396,6 +397,24 @@ def test_a_box_tells_look_alikes_apart(built_in):
         found = P2SAM().segment([Reference(whole, left[0])], whole, box=view_box(truth))
         assert dice(found.mask, truth) > 0.8
         assert np.count_nonzero(found.mask & other) < 0.1 * np.count_nonzero(other)
+
+
+def test_sam2_in_image_mode_gets_at_most_three_negatives():
+    require_sam2()
+    from SegmentAnythingMedLib.models.sam2 import Sam2Model
+    from SegmentAnythingMedLib.models.sam2_network import Sam2Shape, build_sam2
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_sam2(Sam2Shape("tiny", "2.1", 128))
+    model = Sam2Model(network, ModelInfo("tiny2", "sam2", "t", "ef" * 32, "tiny.pt", "Apache-2.0"))
+    reference, target, _ = pair(model)
+    result = P2SAM(P2SAMSettings(positives=(1, 2), negatives=(5, 8))).segment([reference], target)
+    assert max(np.count_nonzero(row.labels == 0) for row in result.candidates) <= 3
+    assert result.mask.shape == SHAPE
+    assert result.decodes > 0
+    natural = P2SAM(P2SAMSettings(protocol="published", natural=True)).segment([reference], target)
+    assert natural.labels.tolist().count(0) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
 from stub_model import StubModel
 from tiny_sam import stock_sam
+from tiny_sam2 import require_sam2
 
 SPACING = (1.0, 1.5, 4.0)
 
@@ -118,3 +119,23 @@ def test_a_reference_mask_of_another_shape_is_refused():
     with pytest.raises(InputError) as caught:
         Reference(seen, np.zeros((5, 5), bool))
     assert caught.value.code == "reference.mask"
+
+
+def test_tokens_of_sam2_are_its_map_without_the_embedding_of_no_memory():
+    require_sam2()
+    from SegmentAnythingMedLib.models.sam2 import Sam2Model
+    from SegmentAnythingMedLib.models.sam2_network import Sam2Shape, build_sam2
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_sam2(Sam2Shape("tiny", "2.1", 128))
+        network.no_mem_embed.data += 5.0
+    model = Sam2Model(network, ModelInfo("tiny2", "sam2", "t", "ef" * 32, "tiny.pt", "Apache-2.0"))
+    frame = model.frame((40, 80), (1.0, 1.0))
+    picture = np.random.default_rng(0).random((40, 80)).astype(np.float32)
+    features = model.encode([picture], [frame])[0]
+    tokens = model.tokens(features)
+    assert tokens.shape == (8, 8, 256)
+    assert np.array_equal(tokens.transpose(2, 0, 1), features.tensors["image_embedding"].numpy())
+    assert model.tokens_valid(features).all()  # stretched, not padded
+    assert model.negatives_cap == 3
