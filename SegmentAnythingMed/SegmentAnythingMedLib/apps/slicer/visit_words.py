@@ -46,7 +46,7 @@ def volume_words(row: VisitRow) -> str:
 
 def diameter_words(row: VisitRow) -> str:
     """Longest diameter within a slice today, and the change against the prior."""
-    return _size(row, "follow_up_diameter_mm", "diameter_percent", _("{now} mm, {change}"), _("{now} mm"))
+    return _size(row, "follow_up_diameter_mm", "diameter_percent", _("{now} mm, {change}"), _("{now} mm"), 0)
 
 
 def sizes_words(row: VisitRow) -> str:
@@ -68,15 +68,12 @@ def reasons_words(row: VisitRow) -> str:
     return " ".join([*words, sizes_words(row)]).strip()
 
 
-def _size(row: VisitRow, now: str, percent: str, form: str, plain: str) -> str:
+def _size(row: VisitRow, now: str, percent: str, form: str, plain: str, digits: int = 1) -> str:
     value, change = row.changes.get(now), row.changes.get(percent)
     if value is None:
         return ""
-    return (
-        plain.format(now=f"{value:.1f}")
-        if change is None
-        else form.format(now=f"{value:.1f}", change=f"{change:+.0f} %")
-    )
+    size = f"{value:.{digits}f}"
+    return plain.format(now=size) if change is None else form.format(now=size, change=f"{change:+.0f} %")
 
 
 def _sentence(words: str) -> str:

@@ -10,7 +10,8 @@ SENTENCES = (
     ("", _("Expected the {what} {known}, got {value}.")),
     ("", _("Expected true or false for {name}; got {name2}.")),
     ("", _("Following the object")),
-    ("", _("It was found {arena} from where the transform has it.")),
+    ("", _("It is {name} than the registration has it.")),
+    ("", _("It was found {centres} mm from where the registration has it.")),
     ("", _("Looking for structures")),
     ("", _(
         "None of the structures lies in the field of view of the follow-up. Check the images and the "
@@ -26,12 +27,14 @@ SENTENCES = (
     ("", _("Registered there and back, {name} ends {inverse_mm} mm from where it began.")),
     ("", _("Registering the visits")),
     ("", _("Slices are {steps} mm apart on the prior visit and {steps2} mm on the follow-up.")),
+    ("", _("The aligned images look different (similarity {similarity_after}); check the fit.")),
     ("", _("The deformation scales volumes in {name} by {low} to {high}.")),
     ("", _("The deformation was given up: {problem}. The rigid alignment alone is offered.")),
     ("", _("The deformation was stored in the other direction and inverted (error at most {worst} mm).")),
     ("", _("The follow-up is older than the prior visit. Exchange the images, or allow visits.dates.")),
     ("", _("The given transform is doubtful: {problem}.")),
     ("", _("The model finds nothing here; the image fits the warped contour, which is used.")),
+    ("", _("The model finds nothing there; between modalities that is no evidence: see W.")),
     ("", _("The model finds only {dice} (Dice) of this structure on the prior itself: see W.")),
     ("", _("The prior image does not reach the region of the structures on the follow-up.")),
     ("", _(
