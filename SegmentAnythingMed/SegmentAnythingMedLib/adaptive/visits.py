@@ -20,7 +20,7 @@ from .drafting import VisitPair
 from .finishing import finished
 from .methods import METHOD_NAMES
 from .p2sam_settings import PROTOCOLS
-from .preflight import VisitFacts, preflight
+from .preflight import PreflightFinding, VisitFacts, preflight
 from .registration import Registrar, RegistrationReport, SimpleITKRegistrar, assess
 from .registration_judgement import judge_given
 from .structures import Draft, make_exclusive, without_search
@@ -87,8 +87,7 @@ def adapt(
     volumes = (prior.volume, follow_up)
     given = VisitTransform.identity() if transform == "none" else None if transform == "auto" else transform
     findings = preflight(prior.facts, facts, volumes, masks, transform=given, allow=allow)
-    across = any(finding.code == "visits.modality" for finding in findings)
-    method = REGISTRATION if across else method
+    method = REGISTRATION if _across(findings) else method
     found, report = _transform(given, *volumes, masks, progress, registrar)
     clock.lap("registration")
     pair = VisitPair(
@@ -96,16 +95,37 @@ def adapt(
         tuple(estimate_mapping(volume, settings.window) for volume in volumes),
         choose_axis(follow_up) if settings.axis == "auto" else settings.axis, method, protocol, settings, {},
     )  # fmt: skip
-    warped = {name: _warped(mask, *volumes, found, lenient=given is None) for name, mask in masks.items()}
-    drafts, completed = _drafts(pair, warped, prompts or {}, progress)
+    return _adapted(pair, masks, given is None, report, findings, prompts or {}, clock, progress)
+
+
+def _adapted(
+    pair: VisitPair,
+    masks: Mapping[str, np.ndarray],
+    lenient: bool,
+    report: RegistrationReport | None,
+    findings: Sequence[PreflightFinding],
+    prompts: Mapping[str, Mapping[int, SlicePrompts]],
+    clock: _Clock,
+    progress: Progress,
+) -> Adaptation:
+    """All structures of visits that were brought together."""
+    volumes = (pair.prior.volume, pair.follow_up)
+    warped = {name: _warped(mask, *volumes, pair.transform, lenient=lenient) for name, mask in masks.items()}
+    drafts, completed = _drafts(pair, warped, prompts, progress)
     clock.lap("structures")
     make_exclusive(drafts, masks)
     results = {name: finished(draft, pair, warped[name][0], report) for name, draft in drafts.items()}
     clock.lap("agreement")
     return Adaptation(
-        results, pair.axis, found, report, tuple(findings), settings, method, protocol, asdict(model.info),
-        _remarks(completed, len(names) - len(drafts), report, across), clock.seconds, pair.counts, completed,
+        results, pair.axis, pair.transform, report, tuple(findings), pair.settings, pair.method, pair.protocol,
+        asdict(pair.model.info), _remarks(completed, len(masks) - len(drafts), report, _across(findings)),
+        clock.seconds, pair.counts, completed,
     )  # fmt: skip
+
+
+def _across(findings: Sequence[PreflightFinding]) -> bool:
+    """True for visits of two modalities, when that was allowed."""
+    return any(finding.code == "visits.modality" for finding in findings)
 
 
 class _Clock:
