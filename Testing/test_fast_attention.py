@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -55,10 +56,33 @@ def test_equals_the_stock_encoder_at_the_size_of_vit_b():
 
 
 def test_without_onednn(monkeypatch):
-    monkeypatch.setattr(fast_attention, "_ONEDNN", None)
+    monkeypatch.setattr(fast_attention, "_onednn", lambda: None)
     stock, fast = encoder(), encoder()
     accelerate_encoder(fast)
     assert difference(fast(pictures(1, 128)), stock(pictures(1, 128))) <= 1e-5
+
+
+@pytest.mark.parametrize("fault", ["missing", "other signature", "other numbers"])
+def test_an_undocumented_function_that_changed_is_not_used(monkeypatch, fault):
+    def changed(x, weight, bias, kind, scalars, algorithm):
+        return x
+
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    new = {
+        "missing": {},
+        "other signature": {"_linear_pointwise": lambda x: x},
+        "other numbers": {"_linear_pointwise": changed},
+    }
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**new[fault]))
+    assert fast_attention._onednn.__wrapped__() is None
+
+
+def test_gradients_flow_where_weights_learn():
+    network = encoder()
+    accelerate_encoder(network)
+    network.blocks.requires_grad_(True)
+    network(pictures(1, 128)).sum().backward()
+    assert all(bool(block.attn.qkv.weight.grad.abs().sum() > 0) for block in network.blocks)
 
 
 def test_another_activation_is_left_as_it_is():

@@ -18,6 +18,8 @@ On a GPU, and in reduced precision, PyTorch's fused attention is used (:func:`fu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -31,8 +33,6 @@ _BIAS_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}
 _CHUNK = 1024
 """Tokens per step of an MLP: the hidden layer of ViT-H then has 20 MiB."""
 _ALL = slice(None)
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-"""PyTorch's way to oneDNN for what its own compiler makes; not documented, so ``F.linear`` is there where it is not."""
 
 
 def accelerate_encoder(encoder: Any) -> bool:
@@ -59,9 +59,27 @@ def restore_encoder(encoder: Any) -> None:
                 module.__dict__.pop("forward", None)
 
 
-def _plain(x: torch.Tensor) -> bool:
-    """True where the blocked form is the faster one: float32 on a CPU without autocast."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+def _plain(x: torch.Tensor, attention: Attention) -> bool:
+    """True where the blocked form is the faster one: float32 on a CPU without autocast; it gives no gradients."""
+    learning = torch.is_grad_enabled() and (x.requires_grad or attention.qkv.weight.requires_grad)
+    on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+    return on_cpu and not learning and not torch.is_autocast_enabled("cpu")
+
+
+@cache
+def _onednn() -> Callable[..., torch.Tensor] | None:
+    """PyTorch's way to oneDNN for what its compiler makes, or None.
+
+    It is not documented, so it is tried once: where it is missing or says something else, ``F.linear`` does the work.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return None
+    x = torch.linspace(-2, 2, 64).view(8, 8)
+    try:
+        found = torch.ops.mkldnn._linear_pointwise(x, x, None, "gelu", [], "none")
+    except (RuntimeError, AttributeError, TypeError):
+        return None
+    return torch.ops.mkldnn._linear_pointwise if torch.allclose(found, F.gelu(x @ x.t()), atol=1e-5) else None
 
 
 class FastAttention:
@@ -76,7 +94,7 @@ class FastAttention:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Tokens [B, H, W, C] -> tokens [B, H, W, C]."""
-        if not _plain(x):
+        if not _plain(x, self._module):
             return fused_attention(self._module, x)
         query, key, value = (project(self._module, x, part) for part in range(3))
         return linear(attend(self._module, query, key, value), self._module.proj)
@@ -95,7 +113,7 @@ class FastBlock:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Tokens [B, H, W, C] -> tokens [B, H, W, C]."""
         block = self._module
-        if not _plain(x):
+        if not _plain(x, block.attn):
             return Block.forward(block, x)
         normed = block.norm1(x)
         if block.window_size > 0:
@@ -120,8 +138,9 @@ def linear(x: torch.Tensor, layer: nn.Linear, rows: slice = _ALL, gelu: bool = F
         gelu: apply the exact GELU.
     """
     weight, bias = layer.weight[rows], None if layer.bias is None else layer.bias[rows]
-    if _ONEDNN is not None:
-        return _ONEDNN(x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else "")
+    onednn = _onednn()
+    if onednn is not None:
+        return onednn(x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else "")
     return F.gelu(F.linear(x, weight, bias)) if gelu else F.linear(x, weight, bias)
 
 
