@@ -24,7 +24,7 @@ from .feature_overflow import FeatureOverflow
 from .feature_store import FeatureStore
 
 MEBIBYTE = 1 << 20
-RAM_BYTES = 64 * MEBIBYTE
+RAM_BYTES = 32 * MEBIBYTE
 """Features kept in memory while the disk takes the others: reading them again costs next to nothing."""
 RAM_BYTES_ALONE = 512 * MEBIBYTE
 """Features kept in memory where the disk takes nothing: what is beyond is encoded again."""
