@@ -34,6 +34,8 @@ from .warping import warp_image
 
 NOT_SEEN = -2.0
 """Logit of slices on which the model found nothing: the warped contour can overrule it where the visits look alike."""
+DOUBTFUL, LEAST_VOICE = (0.5, 0.85), 0.4
+"""Predicted IoU between which the model's voice grows from the least to the full one beside the warped contour."""
 OTHER_MODALITY = "the visits are of different modalities: how the structure looks could not be compared"
 BEYOND = 3
 """Slices beyond those on which the model found the structure where it can do so."""
@@ -165,8 +167,10 @@ def _logits(arena: Arena, found: Search) -> np.ndarray:
 
 
 def _clean(candidate: Candidate) -> np.ndarray:
-    """Logits that say the same as the (cleaned) mask."""
+    """Logits that say the same as the (cleaned) mask, weaker where the model doubts itself."""
     logits = np.array(candidate.logits, dtype=np.float32)
+    if candidate.predicted_iou is not None:
+        logits *= np.interp(candidate.predicted_iou, DOUBTFUL, (LEAST_VOICE, 1.0))
     logits[candidate.mask] = np.maximum(logits[candidate.mask], 0.1)
     logits[~candidate.mask] = np.minimum(logits[~candidate.mask], -0.1)
     return logits

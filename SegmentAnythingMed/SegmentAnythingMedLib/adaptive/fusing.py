@@ -23,7 +23,7 @@ STEEPNESS = 2.0
 """Logit of the warped contour per mm of distance to its border."""
 MOST_LOGIT = 6.0
 """Both opinions are cut at this logit."""
-TOLERATED = 0.5
+TOLERATED = 0.2
 """Difference of the visits, in parts of the structure's contrast, from which the warped contour is no evidence."""
 
 
