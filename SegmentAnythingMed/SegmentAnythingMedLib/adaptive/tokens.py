@@ -103,16 +103,20 @@ def covered(mask: np.ndarray, frame: Frame, shape: tuple[int, int]) -> np.ndarra
     if not len(touched_rows) or not len(touched_cols):
         return np.zeros(shape)
     down, across = (slice(one[0], one[-1] + 1) for one in (touched_rows, touched_cols))
-    rows = _overlap(shape[0], frame.size / shape[0] / frame.scale[1], region.row0, down)
-    cols = _overlap(shape[1], frame.size / shape[1] / frame.scale[0], region.col0, across)
-    return np.clip(rows @ mask[down, across].astype(np.float64) @ cols.T, 0.0, 1.0)
+    tall, wide = frame.size / shape[0] / frame.scale[1], frame.size / shape[1] / frame.scale[0]  # a cell in pixels
+    row_edges = region.row0 + tall * np.arange(shape[0] + 1) - down.start
+    col_edges = region.col0 + wide * np.arange(shape[1] + 1) - across.start
+    in_rows = _sums_between(row_edges, mask[down, across])
+    return np.clip(_sums_between(col_edges, in_rows.T).T / (tall * wide), 0.0, 1.0)
 
 
-def _overlap(cells: int, cell: float, start: int, pixels: slice) -> np.ndarray:
-    """Length that cell n and a pixel share, over the cell's length: [cells, pixels]."""
-    low = start + cell * np.arange(cells)[:, None]
-    edge = np.arange(pixels.start, pixels.stop)[None, :]
-    return np.clip(np.minimum(low + cell, edge + 1) - np.maximum(low, edge), 0, None) / cell
+def _sums_between(edges: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sums of values [N, M] from each edge (in rows, fractions of a row count in part) to the next, [edges - 1, M]."""
+    upto = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=upto[1:])
+    at = np.clip(edges, 0, len(values))
+    low = np.minimum(at.astype(np.int64), len(values) - 1)
+    return np.diff(upto[low] + (at - low)[:, None] * (upto[low + 1] - upto[low]), axis=0)
 
 
 def _central_pixels(mask: np.ndarray, frame: Frame, shape: tuple[int, int]) -> np.ndarray:
