@@ -10,7 +10,7 @@ from registration_phantom import bump, rotation
 from SegmentAnythingMedLib.adaptive.inversion import inverse_points, inverted
 from SegmentAnythingMedLib.adaptive.pulling import displacements
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
-from SegmentAnythingMedLib.adaptive.warping import signed_distance, warp_image, warp_mask
+from SegmentAnythingMedLib.adaptive.warping import signed_distance, voxels_of, warp_image, warp_mask
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
@@ -179,3 +179,14 @@ def test_signed_distance_crosses_zero_half_way_between_voxels():
     assert distance[2, 4, 3] == pytest.approx(-2.0)
     assert distance[1, 4, 4] == pytest.approx(5.0)
     assert distance[2, 4, 4] == pytest.approx(-4.0)
+
+
+def test_voxels_are_thinned_evenly():
+    mask = np.zeros((10, 20, 30), dtype=bool)
+    mask[2:8, 5:15, 10:27] = True
+    assert np.array_equal(voxels_of(mask, 10_000), np.argwhere(mask)[:, ::-1])
+    some = voxels_of(mask, 100)
+    assert 50 <= len(some) <= 100
+    assert mask[tuple(some.T[::-1])].all()
+    assert np.abs(some.mean(axis=0) - np.argwhere(mask)[:, ::-1].mean(axis=0)).max() < 1.0
+    assert voxels_of(np.zeros((2, 2, 2), dtype=bool), 5).shape == (0, 3)

@@ -57,8 +57,8 @@ class DeformableSettings:
         samples: voxels compared in one iteration, at most; drawn anew each time, seeded.
     """
 
-    knots_mm: float = 20.0
-    levels: tuple[Level, ...] = (Level(4, 2, 6.0, 50), Level(2, 2, 4.0, 50), Level(1, 1, 2.0, 40))
+    knots_mm: float = 14.0
+    levels: tuple[Level, ...] = (Level(6, 2, 6.0, 50), Level(3, 2, 4.0, 50), Level(1, 1, 2.0, 40))
     rate_mm: float = 1.0
     stiffness: float = 0.01
     samples: int = 30_000

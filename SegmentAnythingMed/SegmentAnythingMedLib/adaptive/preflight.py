@@ -18,6 +18,7 @@ from ..space.statistics import volume_statistics
 from ..space.volume import Volume
 from .inversion import inverse_points
 from .transforms import VisitTransform
+from .warping import voxels_of
 
 STOP, NOTE = "stop", "note"
 _TINY_VOXELS = 8
@@ -241,9 +242,7 @@ def _fields(
 
 
 def _share_inside(mask: np.ndarray, volumes: tuple[Volume, Volume], transform: VisitTransform) -> float:
-    places = np.argwhere(mask)[:, ::-1]
-    places = places[:: max(1, len(places) // _PROBES)]
-    there, _ = inverse_points(transform, volumes[0].affine.ijk_to_lps(places))
+    there, _ = inverse_points(transform, volumes[0].affine.ijk_to_lps(voxels_of(mask, _PROBES)))
     inside = volumes[1].contains(volumes[1].affine.lps_to_ijk(there))
     return float(inside.mean()) if len(inside) else 0.0
 

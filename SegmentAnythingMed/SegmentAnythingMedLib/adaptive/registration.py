@@ -13,12 +13,13 @@ import SimpleITK as sitk
 from ..progress import Progress
 from ..space.volume import Volume
 from .deformable import DeformableSettings, bend
+from .inversion import inverse_points
 from .registration_judgement import RegistrationLimits, judge
 from .registration_quality import inverse_errors, jacobian, similarity, structure_fits
 from .registration_report import RegistrationReport, StructureFit
 from .rigid import align_rigidly
 from .transforms import VisitTransform
-from .warping import warp_mask
+from .warping import voxels_of
 from .working_images import WorkingImage, affine_of, body_near, working_image
 
 __all__ = ["Registrar", "RegistrationReport", "SimpleITKRegistrar", "StructureFit", "assess"]
@@ -26,6 +27,9 @@ __all__ = ["Registrar", "RegistrationReport", "SimpleITKRegistrar", "StructureFi
 _FINEST_MM, _COARSEST_MM, _ACROSS = 0.5, 3.0, 64
 """Voxels of the working images: 3 mm, less where the field of view has fewer than 64 of those across."""
 
+
+_PROBES = 5000
+"""Voxels of a structure that are followed to find its region, at most."""
 
 _ALIKE, _STIFFEST = 0.3, 30.0
 """Similarity of two visits of one modality, below which the deformation is made stiffer; and by how much at most."""
@@ -209,10 +213,9 @@ def _region(
     """Part of a working image around all structures together, and the body there; None when none lies in it."""
     points = []
     for mask in structures.values():
-        places = np.argwhere(warp_mask(mask, prior, target, transform).mask)[:, ::-1]
-        if len(places):
-            points.append(target.affine.ijk_to_lps(places[:: max(1, len(places) // 5000)]))
-    return None if not points else body_near(image, np.concatenate(points), margin_mm)
+        there, _ = inverse_points(transform, prior.affine.ijk_to_lps(voxels_of(mask, _PROBES)))
+        points.append(there[target.contains(target.affine.lps_to_ijk(there))])
+    return body_near(image, np.concatenate(points), margin_mm) if any(map(len, points)) else None
 
 
 class _Clock:

@@ -13,11 +13,14 @@ from .mutual_information import normalised
 from .pulling import displacements
 from .registration_report import StructureFit
 from .transforms import VisitTransform
-from .warping import warp_mask
+from .warping import voxels_of, warp_mask
 from .working_images import WorkingImage
 
 _PROBES = 300
 """Points of a structure that are followed back and forth, at most."""
+
+_MOST = 200_000
+"""Voxels of a structure from which its centre and derivatives are computed, at most."""
 
 _LEAST_SHARED = 0.05
 """Share of a region that both images must show for a similarity to mean something."""
@@ -95,9 +98,9 @@ def _fit(
     base: VisitTransform,
     step_mm: float,
 ) -> StructureFit:
-    places = np.argwhere(warped)[:, ::-1]
+    places = voxels_of(warped, _MOST)
     here = follow_up.affine.ijk_to_lps(places)
-    shift = here.mean(axis=0) - prior.affine.ijk_to_lps(np.argwhere(mask)[:, ::-1]).mean(axis=0)
+    shift = here.mean(axis=0) - prior.affine.ijk_to_lps(voxels_of(mask, _MOST)).mean(axis=0)
     if transform.is_linear:
         determinants = np.array([np.linalg.det(transform.matrix[:3, :3])])
         bent = np.zeros(1)
@@ -144,9 +147,7 @@ def inverse_errors(
     """
     errors = {}
     for name, mask in structures.items():
-        places = np.argwhere(mask)[:, ::-1]
-        places = places[:: max(1, -(-len(places) // _PROBES))]
-        points = prior.affine.ijk_to_lps(places)
+        points = prior.affine.ijk_to_lps(voxels_of(mask, _PROBES))
         there = forth.map_points(points)
         kept = follow_up.contains(follow_up.affine.lps_to_ijk(there))
         errors[name] = np.linalg.norm(back.map_points(there[kept]) - points[kept], axis=1)

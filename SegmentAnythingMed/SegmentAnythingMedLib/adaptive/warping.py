@@ -126,6 +126,13 @@ def warp_image(
     return replace(prior, voxels=voxels, affine=follow_up.affine, source=None)
 
 
+def voxels_of(mask: np.ndarray, most: int) -> np.ndarray:
+    """Indices (I, J, K) of voxels of a mask [K, J, I], every n-th where there are more than ``most``, int64 [N, 3]."""
+    flat = np.flatnonzero(mask)
+    flat = flat[:: max(1, -(-len(flat) // most))]
+    return np.stack(np.unravel_index(flat, mask.shape)[::-1], axis=1)
+
+
 def signed_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Distance to the border of a mask in mm, below zero inside, float32 [K, J, I].
 
