@@ -27,7 +27,7 @@ class RegistrationLimits:
     little: float = 0.03
     folded: float = 0.005
     inverse_mm: float = 3.0
-    lost_mm: float = 5.0
+    lost_mm: float = 7.0
     volume: float = 3.0
     absurd: float = 6.0
     faint: float = 0.15
