@@ -249,6 +249,22 @@ def test_cheap_retrieval_finishes_the_best_only(built_in):
     assert abs(dice(cheap.mask, truth) - dice(full.mask, truth)) < 0.05
 
 
+def test_where_decodes_cost_their_full_price_only_promising_candidates_are_decoded(sam):
+    """Numbers of object parts first, then all negatives for the best two of them, then two to the end."""
+    reference, target, _ = pair(sam, shift=(7, 5))
+    settings = P2SAMSettings(positives=(1, 5), negatives=(1, 3))
+    result = P2SAM(settings).segment([reference], target)
+    tried = [row for row in result.candidates if len(row.points)]
+    decoded = [row for row in tried if row.words != "not decoded"]
+    assert result.decodes == len(decoded) + 4 <= 5 + 4 + 4
+    assert all(np.isnan(row.distance) for row in tried if row.words == "not decoded")
+    leaders = {row.n_positive: row for row in reversed(tried)}
+    assert all(row.words != "not decoded" for row in leaders.values())
+    best = sorted(leaders, key=lambda n: np.nan_to_num(leaders[n].distance, nan=np.inf))
+    assert {row.n_positive for row in decoded if row not in leaders.values()} <= set(best)
+    assert len({row.n_positive for row in decoded if row not in leaders.values()}) <= 2
+
+
 # ------------------------------------------------------------------------------------------------ behaviour
 
 
@@ -337,7 +353,7 @@ def test_an_empty_answer_is_kept_when_published_and_reported_by_default(sam, mon
     default = P2SAM().segment([reference], target)
     assert default.empty
     assert default.distance == np.inf
-    assert {row.words for row in default.candidates} <= {"empty", "first decode only"} | {
+    assert {row.words for row in default.candidates} <= {"empty", "first decode only", "not decoded"} | {
         "in the cells of a candidate with fewer parts"
     }
 

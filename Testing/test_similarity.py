@@ -36,6 +36,16 @@ def test_upsampling_takes_the_released_steps():
     assert np.array_equal(in_pixels(maps, frame), step[0].numpy())
 
 
+@pytest.mark.parametrize(("shape", "same"), [((100, 100), False), ((60, 120), False), ((71, 90), True)])
+def test_fewer_steps_move_peaks_by_a_pixel_at_most(shape, same):
+    frame = Frame.longest_side(shape, (1.0, 1.0), 128)
+    maps = noise(3, 8, 8)
+    whole, short = in_pixels(maps, frame), in_pixels(maps, frame, all_steps=False)
+    assert np.array_equal(whole, short) == same  # where padding cannot be cut off the steps are taken
+    for one, other in zip(whole, short, strict=True):
+        assert np.abs(np.array(highest(one)) - highest(other)).max() <= 1
+
+
 @pytest.mark.parametrize("shape", [(40, 100), (100, 40), (64, 64)])
 def test_points_never_lie_in_padding_and_both_geometries_agree(shape):
     """SAM pads, SAM 2 squashes: the peak of the same place is found within a pixel, with (x, y) = (column, row)."""

@@ -17,7 +17,7 @@ from .distance import distance_named
 from .one_shot import CandidateRow, OneShotResult, Reference, no_points, nothing_found, require_references
 from .p2sam_settings import P2SAMSettings
 from .prompting import Limits, PointFinder
-from .reference_pool import ReferencePool
+from .reference_pool import ReferencePool, other_modality
 from .retrieval import Candidate, Judge, retrieve
 from .tokens import foreground_cells, spread_out
 from .views import View
@@ -85,7 +85,7 @@ class P2SAM:
             return nothing_found(target.shape, [_skipped(0, 0, "no token of the references belongs to the object")])
         limits = Limits.on(target, restrict, box, avoid)
         candidates, skipped = self._candidates(pool, target, limits)
-        rules = self._rules(pool, limits)
+        rules = self._rules(pool, target, limits)
         judge = Judge(pool, target, self.settings, limits.box)
         before = target.session.counters.decodes
         chosen = retrieve(candidates, target, rules, judge, self.settings)
@@ -126,13 +126,13 @@ class P2SAM:
             settings = replace(settings, negatives=(min(low, len(pool.background)), min(high, len(pool.background))))
         return settings.counts(cap)
 
-    def _rules(self, pool: ReferencePool, limits: Limits) -> CascadeRules:
+    def _rules(self, pool: ReferencePool, target: View, limits: Limits) -> CascadeRules:
         natural = self.settings.natural
         return CascadeRules(
             multimask=(False, natural, natural),
             inclusive_boxes=self.settings.published,
             box=limits.box,
-            references=pool.shown,
+            references=() if other_modality(pool.references, target) else pool.shown,
         )
 
 
@@ -148,9 +148,9 @@ def _row(candidate: Candidate, target: View) -> CandidateRow:
         candidate.negatives,
         target.store_points(candidate.prompts.points),
         candidate.prompts.labels,
-        candidate.distance,
-        answer.predicted_iou,
-        int(np.count_nonzero(answer.mask)),
+        float("nan") if answer is None else candidate.distance,
+        float("nan") if answer is None else answer.predicted_iou,
+        0 if answer is None else int(np.count_nonzero(answer.mask)),
         candidate.words,
     )
 

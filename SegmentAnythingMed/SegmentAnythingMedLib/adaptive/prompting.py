@@ -148,7 +148,7 @@ class PointFinder:
         key = (background, count)
         if key not in self._maps:
             likeness = self._likeness(count, background=background)
-            self._maps[key] = None if likeness is None else in_pixels(likeness, self._target.frame)
+            self._maps[key] = None if likeness is None else self._in_pixels(likeness)
         return self._maps[key]
 
     def _likeness(self, count: int, *, background: bool) -> np.ndarray | None:
@@ -159,6 +159,9 @@ class PointFinder:
         likeness = similarity_maps(prototypes, self._grid)
         other = self._pool.prototypes(1, background=not background) if self._settings.contrasts else None
         return likeness if other is None else likeness - similarity_maps(other, self._grid)
+
+    def _in_pixels(self, likeness: np.ndarray) -> np.ndarray:
+        return in_pixels(likeness, self._target.frame, all_steps=self._settings.published)
 
     def _guidance(self, positives: int, mean: np.ndarray) -> TargetGuidance:
         """PerSAM's: the mean map, standardised, through a sigmoid; and the object's mean token."""

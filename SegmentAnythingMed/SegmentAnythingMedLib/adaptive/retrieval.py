@@ -1,7 +1,8 @@
 """Which candidate is kept: the one whose tokens are nearest, in distribution, to the references' tokens.
 
-The full retrieval decodes every candidate three times. The cheap one decodes every candidate once, and only the best of
-them further: the later decodes sharpen a mask but seldom change which object it is.
+The full retrieval decodes every candidate three times. The cheap one decodes candidates once (all of them, where the
+model decodes several together; else those that are promising), and only the best of them further: the later decodes
+sharpen a mask but seldom change which object it is.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .views import View
 
 PUBLISHED_EMPTY = 1e6 - 1
 """Distance that the released code gives an answer without tokens; its search starts at 1e6."""
-FIRST_DECODE_ONLY = "first decode only"
+FIRST_DECODE_ONLY, NOT_DECODED = "first decode only", "not decoded"
 _RANKING_TOKENS = 128
 
 
@@ -125,12 +126,13 @@ def retrieve(
     """
     if not candidates:
         return None
-    guidance = [candidate.prompts.guidance for candidate in candidates]
-    for candidate, answer in zip(candidates, first_calls(target, _asked(candidates), rules, guidance), strict=True):
-        candidate.answer, candidate.words = answer, FIRST_DECODE_ONLY
-    finished, most = list(candidates), settings.most_finalists(target.model.decodes_together)
-    if settings.cheap and len(candidates) > most:
-        finished = judge.best_of(candidates, most)
+    begun = candidates
+    if settings.cheap and not target.model.decodes_together:
+        begun = _promising(candidates, target, rules, judge)
+    _begin([candidate for candidate in begun if candidate.answer is None], target, rules)
+    finished, most = list(begun), settings.most_finalists(target.model.decodes_together)
+    if settings.cheap and len(begun) > most:
+        finished = judge.best_of(begun, most)
     answers = later_calls(target, _asked(finished), [candidate.answer for candidate in finished], rules)
     best = None
     for candidate, answer in zip(finished, answers, strict=True):
@@ -139,6 +141,30 @@ def retrieve(
         if best is None or candidate.distance < best.distance:
             best = candidate
     return None if best.words and not settings.published else best
+
+
+def _promising(candidates: Sequence[Candidate], target: View, rules: CascadeRules, judge: Judge) -> list[Candidate]:
+    """The candidates worth a decode where each costs its full price.
+
+    Object parts first, with the least background parts; then all background parts for the two best numbers of them. In
+    tests with the built-in model this found as good answers as a decode of every candidate.
+    """
+    leaders: dict[int, Candidate] = {}
+    for candidate in candidates:
+        leaders.setdefault(candidate.positives, candidate)
+        candidate.words = NOT_DECODED
+    if len(leaders) in (1, len(candidates)):
+        return list(candidates)
+    _begin(list(leaders.values()), target, rules)
+    best = {candidate.positives for candidate in judge.best_of(list(leaders.values()), 2)}
+    return [one for one in candidates if one.positives in best or one.answer is not None]
+
+
+def _begin(candidates: Sequence[Candidate], target: View, rules: CascadeRules) -> None:
+    """Make the first decode of candidates."""
+    guidance = [candidate.prompts.guidance for candidate in candidates]
+    for candidate, answer in zip(candidates, first_calls(target, _asked(candidates), rules, guidance), strict=True):
+        candidate.answer, candidate.words = answer, FIRST_DECODE_ONLY
 
 
 def _asked(candidates: Sequence[Candidate]) -> list[tuple[np.ndarray, np.ndarray]]:
