@@ -28,6 +28,8 @@ from .errors import Cancelled, DeviceError, DownloadError, InputError, ModelErro
 from .progress import Progress
 
 if TYPE_CHECKING:
+    from .adaptive.transform_files import load_transform, save_transform
+    from .adaptive.transforms import VisitTransform
     from .adaptive.visits import PriorVisit, adapt
     from .engine.session import Session
     from .files.dicom_seg import read_seg
@@ -58,6 +60,7 @@ _HOMES = {
     "PropagationSettings": "propagation.settings",
     "Session": "engine.session",
     "SlicePrompts": "prompts.types",
+    "VisitTransform": "adaptive.transforms",
     "Volume": "space.volume",
     "adapt": "adaptive.visits",
     "download_model": "models.downloads",
@@ -66,12 +69,14 @@ _HOMES = {
     "load_mask": "files.images",
     "load_model": "models.catalog",
     "load_structures": "files.structures",
+    "load_transform": "adaptive.transform_files",
     "load_volume": "files.images",
     "propagate": "propagation.walk",
     "read_seg": "files.dicom_seg",
     "read_structure_set": "files.rtstruct",
     "remove_model": "models.stored",
     "save_mask": "files.images",
+    "save_transform": "adaptive.transform_files",
     "save_volume": "files.images",
     "verify_models": "models.stored",
     "write_rtstruct": "files.rtstruct_write",
@@ -95,6 +100,7 @@ __all__ = [
     "SegmentAnythingMedError",
     "Session",
     "SlicePrompts",
+    "VisitTransform",
     "Volume",
     "__version__",
     "adapt",
@@ -104,12 +110,14 @@ __all__ = [
     "load_mask",
     "load_model",
     "load_structures",
+    "load_transform",
     "load_volume",
     "propagate",
     "read_seg",
     "read_structure_set",
     "remove_model",
     "save_mask",
+    "save_transform",
     "save_volume",
     "verify_models",
     "write_rtstruct",
