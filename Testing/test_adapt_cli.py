@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,6 +204,19 @@ def test_refused_before_anything_is_written(folder, capsys, arguments, code, wor
     assert (exit_code, out) == (2, "")
     assert err.splitlines()[-1].startswith(f"error: {code}: "), err
     assert words in err
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize(("module", "package"), [("ot", "POT"), ("sklearn.cluster", "scikit-learn")])
+def test_a_missing_package_is_said_before_any_work(folder, capsys, monkeypatch, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(adapt_command, "read_visits", lambda *_, **__: pytest.fail("refused before any work"))
+    before = snapshot(folder)
+    code, _, err = run(capsys, *FILES, "--output", "new")
+    assert code == 2
+    assert err.startswith("error: adaptive.package: ")
+    assert package in err
+    assert "segment-anything-med[adaptive]" in err
     assert snapshot(folder) == before
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..adaptive.packages import k_means_class, optimal_transport
 from ..adaptive.visit_settings import VisitSettings
 from ..adaptive.visits import adapt
 from ..models.catalog import load_model
@@ -21,6 +22,9 @@ from .report import public_name
 from .structure_outputs import check_writers
 from .terminal import ProgressBar, Stopwatch, cancel_on_interrupt, print_json, warn
 
+_NEED_PACKAGES = ("p2sam", "persam", "matcher")
+"""Methods that need the packages of the extra ``adaptive``."""
+
 
 def run_adapt(options: argparse.Namespace) -> None:
     """Run the job; see :mod:`.cli` for exit codes.
@@ -31,6 +35,9 @@ def run_adapt(options: argparse.Namespace) -> None:
     request = AdaptRequest.parse(options)
     settings = VisitSettings(axis=options.axis, window=options.window, policy=request.policy)
     request.check_folder()
+    if request.method in _NEED_PACKAGES:  # known now rather than after the registration
+        optimal_transport()
+        k_means_class()
     with result_folder(request.folder), ProgressBar() as bar:
         request.outputs.check(request.inputs)
         progress = Progress(bar.listen)
