@@ -217,3 +217,21 @@ def test_prompts_are_answered_meanwhile_and_closing_stops_it(slicer_gui, server,
     assert not thread.is_alive()
     assert not (server.folder / "tiny.pth").exists()
     assert Path(server.folder / ".downloads" / "tiny.pth.part").exists()
+
+
+def test_closing_the_application_asks_while_something_is_fetched(slicer_gui, server, answers) -> None:
+    from standin.qt_gui import GUI
+
+    window, at = GUI.main_window(), PanelDriver(slicer_gui)
+    server.paths["/tiny.pth"].stall = 1_000_000
+    choose(at, "tiny")
+    at.press("downloadModelButton")
+    GUI.pump_until(lambda: "MB" in at.ui.modelProgressLabel.text)
+    answers.yes = False
+    assert not GUI.close_application(window)
+    assert at.panel.models.shelf.busy
+    answers.yes = True
+    assert GUI.close_application(window)
+    assert len(answers.asked) == 2
+    assert (server.folder / ".downloads" / "tiny.pth.part").exists()
+    at.close()
