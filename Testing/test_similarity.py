@@ -37,13 +37,16 @@ def test_upsampling_takes_the_released_steps():
 
 
 @pytest.mark.parametrize(("shape", "same"), [((100, 100), False), ((60, 120), False), ((71, 90), True)])
-def test_fewer_steps_move_peaks_by_a_pixel_at_most(shape, same):
+def test_fewer_steps_hardly_move_peaks(shape, same):
     frame = Frame.longest_side(shape, (1.0, 1.0), 128)
-    maps = noise(3, 8, 8)
+    y, x = np.mgrid[:8, :8]
+    centres = [(1.7, 3.2), (2.4, 1.1), (3.0, 5.6)]
+    maps = np.stack([np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 6) for cy, cx in centres]).astype(np.float32)
     whole, short = in_pixels(maps, frame), in_pixels(maps, frame, all_steps=False)
     assert np.array_equal(whole, short) == same  # where padding cannot be cut off the steps are taken
+    assert np.abs(whole - short).max() < 0.05
     for one, other in zip(whole, short, strict=True):
-        assert np.abs(np.array(highest(one)) - highest(other)).max() <= 1
+        assert np.abs(np.array(highest(one)) - highest(other)).max() <= 2
 
 
 @pytest.mark.parametrize("shape", [(40, 100), (100, 40), (64, 64)])
