@@ -123,17 +123,14 @@ def measured(
     }
 
 
-def run_pair(data: Path, entry: dict, model: str, seed: int, registrar: Registrar | None = None) -> dict[str, Any]:
+def run_pair(data: Path, entry: dict, model: str, registrar: Registrar | None = None) -> dict[str, Any]:
     """One real pair with all rivals; Dice per method."""
     prior, masks = part_around(*read(data, entry["prior"], entry["prior_labels"], entry["structures"]))
     today, truths = read(data, entry["follow_up"], entry["follow_up_labels"], entry["structures"])
     today, truths = part_around(today, truths)
     first = next(iter(masks))
-    if "change" in entry:
-        pair = make_follow_up(today, truths, change_of(entry["change"]), seed)
-        today, truths = pair.volume, pair.masks
     visit, row = PriorVisit(prior, masks), {"pair": entry["name"]}
-    own = adapt(visit, today, model_named(model), registrar=registrar, allow=("visits.modality",))
+    own = adapt(visit, today, model_named(model), registrar=registrar)
     found = own.structures[first]
     row.update(outcome=found.outcome, flag=found.flag.colour, reasons=list(found.flag.reasons))
     scores = {
@@ -142,15 +139,7 @@ def run_pair(data: Path, entry: dict, model: str, seed: int, registrar: Registra
     }
     for rival in RIVALS[1:]:
         method, protocol = ("p2sam", "published") if rival == "published" else (rival, "default")
-        other = adapt(
-            visit,
-            today,
-            model_named(model),
-            method=method,
-            protocol=protocol,
-            transform=own.transform,
-            allow=("visits.modality",),
-        )
+        other = adapt(visit, today, model_named(model), method=method, protocol=protocol, transform=own.transform)
         scores[rival] = dice(other.structures[first].mask, truths[first])
     return {**row, "dice": scores}
 
@@ -227,7 +216,7 @@ def jobs_of(args: argparse.Namespace, plan: dict[str, Any]) -> tuple[list[tuple]
         for change in plan["changes"]
         if scan["kind"] in change.get("kinds", ["tumour", "organ"]) and args.split in ("", scan["split"])
     ]
-    pairs = [(args.data, pair, args.model, args.seed) for pair in plan["pairs"]]
+    pairs = [(args.data, pair, args.model) for pair in plan["pairs"]]
     if args.quick:
         known = [job for job in known if job[1]["name"].startswith(QUICK_SCANS) and job[2]["name"] in QUICK_CHANGES]
         pairs = pairs[:1]

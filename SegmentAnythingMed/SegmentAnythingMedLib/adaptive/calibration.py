@@ -21,7 +21,7 @@ _ROUGH = 0.08
 _BESIDE = 1.25
 """Distance of the places beside the structure, in its in-plane extents."""
 LOW_DICE = 0.5
-"""Below it the model cannot tell the structure from other slices of it."""
+"""Below it the model cannot tell the structure from other slices of it: neither its finds nor its silence count."""
 _WAYS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 PRESENCE_RANGE = (1.5, 5.0)
 SURE, SURE_TIMES = 2.0, 1.6
@@ -34,8 +34,6 @@ class Calibration:
 
     Attributes:
         dice: median Dice of the model on the prior's own slices, other slices as references.
-        shown_dice: the same with the slice itself among the references, which on the follow-up is the slice paired with
-            it; only where ``dice`` is low (few or thick slices differ too much), else equal to it.
         unit: median appearance distance of neighbouring slices of the structure; None for a model without tokens.
         presence: largest distance, in units, with which a slice counts as showing the structure.
         sure: the stricter one for the structure as a whole.
@@ -45,7 +43,6 @@ class Calibration:
     """
 
     dice: float
-    shown_dice: float
     unit: float | None
     presence: float
     sure: float
@@ -65,12 +62,8 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     unit = _unit(looks) if looks.comparable and _has_tokens(arena) else None
     # the same machinery as for the follow-up, with the prior in its place
     asker = Asker(replace(arena, follow_up=arena.prior), looks, unit, arena.rigid)
-    answers = _own_slices(asker, looks, leave_out=len(looks.indices) > 1)
+    answers = _own_slices(asker, looks)
     dices = [_dice(answer.mask, looks.mask[answer.index]) for answer in answers]
-    shown = float(np.median(dices))
-    if shown < LOW_DICE and len(looks.indices) > 1:
-        answers = _own_slices(asker, looks, leave_out=False)
-        shown = float(np.median([_dice(answer.mask, looks.mask[answer.index]) for answer in answers]))
     middle = looks.medoid if unit is not None else looks.indices[len(looks.indices) // 2]
     places = [shifted(looks.mask[middle], _offset(looks.mask[middle], way, _BESIDE)) for way in _WAYS]
     whole = 0.9 * np.count_nonzero(looks.mask[middle])
@@ -78,18 +71,18 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     own, beside = ([float(r) for r in rhos if r is not None] for rhos in ([a.rho for a in answers], beside))
     loose = _threshold(own, beside, presence)
     return Calibration(
-        dice=float(np.median(dices)), shown_dice=shown, unit=unit, presence=loose, sure=_sure(own, loose),
+        dice=float(np.median(dices)), unit=unit, presence=loose, sure=_sure(own, loose),
         own=tuple(own), beside=tuple(beside), iou=float(np.median([answer.predicted_iou for answer in answers])),
     )  # fmt: skip
 
 
-def _own_slices(asker: Asker, looks: PriorLooks, leave_out: bool) -> list[Candidate]:
-    """Answers on the prior's own slices, from a rough copy of the contour."""
-    answers = []
+def _own_slices(asker: Asker, looks: PriorLooks) -> list[Candidate]:
+    """Answers on the prior's own slices, from a rough copy of the contour and other slices."""
+    answers, several = [], len(looks.indices) > 1
     for turn, index in enumerate(looks.indices):
         truth = looks.mask[index]
         hint = shifted(truth, _offset(truth, _WAYS[turn % len(_WAYS)], _ROUGH))
-        answers.append(asker.ask(index, hint if hint.any() else truth, "", index if leave_out else None))
+        answers.append(asker.ask(index, hint if hint.any() else truth, "", index if several else None))
     return answers
 
 

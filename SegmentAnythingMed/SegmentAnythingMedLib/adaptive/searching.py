@@ -22,8 +22,6 @@ from .references import BOX_EXTENSION, PriorLooks
 from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
 from .visit_settings import VisitSettings
 
-SHOWN_BONUS = 0.15
-"""How much easier a slice of the prior is when it is its own reference, in Dice."""
 _LEAST_LEFT = 0.02
 """Part of the prior's volume below which what was found is nothing."""
 
@@ -76,7 +74,7 @@ def search(
         return Search(REGISTRATION_ONLY, nothing, words=("The structure is too small for the model: see W.",))
     calibration = calibrate(arena, looks, settings.presence)
     progress.check()
-    if max(calibration.dice, calibration.shown_dice - SHOWN_BONUS) < LOW_DICE and not given:
+    if calibration.dice < LOW_DICE and not given:
         words = f"The model finds only {calibration.dice:.0%} (Dice) of this structure on the prior itself: see W."
         return Search(REGISTRATION_ONLY, nothing, calibration=calibration, words=(words,))
     rule = _rule(arena, looks, calibration, settings)
