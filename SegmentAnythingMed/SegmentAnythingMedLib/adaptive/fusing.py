@@ -25,6 +25,8 @@ MOST_LOGIT = 6.0
 """Both opinions are cut at this logit."""
 TOLERATED = 0.2
 """Difference of the visits, in parts of the structure's contrast, from which the warped contour is no evidence."""
+NOISE = 1.5
+"""Differences up to this multiple of the median one are noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,8 @@ def agreement_of_images(
     unit = abs(float(np.median(matched[warped])) - float(np.median(matched[ring]))) if ring.any() else 0.0
     unit = max(unit, float(matched[near].std()), 1e-3)
     difference = np.abs(ndimage.gaussian_filter(today - matched, SMOOTH_MM / spacing))
-    return (1 - np.clip(difference / (TOLERATED * unit), 0, 1)).astype(np.float32)
+    noise = NOISE * float(np.median(difference[near]))
+    return (1 - np.clip((difference - noise) / (TOLERATED * unit), 0, 1)).astype(np.float32)
 
 
 def _line(before: np.ndarray, today: np.ndarray) -> tuple[float, float]:
