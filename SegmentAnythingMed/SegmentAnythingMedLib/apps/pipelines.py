@@ -134,8 +134,7 @@ def segment_volume(
         volume: never modified.
         prompts: for several objects, or a list of prompts for one.
         model: an open model, or a name or path for ``load_model``.
-        device: for a model given by name: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        family: of a checkpoint given by path whose tensors do not tell it, see ``load_model``.
+        device, family: for a model given by name or path, see ``load_model``.
         axis: voxel axis of the slices: ``k``, ``j``, ``i``, ``auto``.
         window: intensity mapping, see ``estimate_mapping``.
         settings: of the propagation (``MemorySettings`` for what only the memory engine knows); defaults when None.
@@ -143,14 +142,12 @@ def segment_volume(
         propagate: False segments the prompted slices only.
         progress: told of every step; after its ``cancel`` what is done is returned with ``completed`` False.
         cache: of features, to share between calls.
-        estimated: told what the propagation will take, before it begins; the slices that are tried for that are those
-            that it needs first. It is refused then when the machine has less memory.
+        estimated: told what the propagation will take before it begins, from slices that it needs first anyway.
 
     Raises:
         PromptError: ``prompt.*``; ``prompt.no_mask`` when the model found none of the objects.
-        InputError: ``option.*``.
-        ModelError: ``model.*``, ``checkpoint.*``.
-        DeviceError: ``device.*``; ``device.memory`` when the memory of the machine or the GPU is not enough.
+        InputError, ModelError: ``option.*``; ``model.*``, ``checkpoint.*``.
+        DeviceError: ``device.*``; ``device.memory`` when memory of machine or GPU is, or would be, too small.
         Cancelled: when there is nothing to keep yet.
     """
     check_engine(engine)
@@ -165,9 +162,7 @@ def segment_volume(
     session = Session(volume, model, axis=stack.axis, window=window, cache=cache)
     used, settings = _engine(session, settings, engine) if propagate else (None, settings)
     begun = time.perf_counter()
-    if estimated is not None and used is not None:
-        _estimate(session, seeds, settings, used, progress, estimated)
-    results = _run(session, seeds, settings, used, progress)
+    results = _run(session, seeds, settings, used, progress, estimated)
     completed, (labels, values, overlaps) = _check_found(results), combine(results, stack)
     seconds["segment"] = time.perf_counter() - begun
     remarks = (*_remarks(session, seeds, results, settings), *overlaps, *([] if completed else [CANCELLED]))
@@ -226,10 +221,13 @@ def _run(
     settings: PropagationSettings,
     engine: str | None,
     progress: Progress,
+    estimated: Callable[[Estimate], None] | None,
 ) -> dict[str, Propagation]:
     from ..propagation.walk import propagate_objects
 
     try:
+        if estimated is not None and engine is not None:
+            _estimate(session, seeds, settings, engine, progress, estimated)
         if engine is not None:
             return propagate_objects(session, seeds, settings, progress, engine=engine)
         progress.start("Segmenting", sum(len(one.seeds) for one in seeds.values()))
