@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from SegmentAnythingMedLib.adaptive.baselines.panet import pulled_back
 from SegmentAnythingMedLib.adaptive.methods import METHOD_NAMES, one_shot_method
 from SegmentAnythingMedLib.adaptive.one_shot import Reference
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
-from SegmentAnythingMedLib.adaptive.views import view
+from SegmentAnythingMedLib.adaptive.views import View, view
 from SegmentAnythingMedLib.errors import ModelError
 from SegmentAnythingMedLib.evaluation.metrics import dice
 from SegmentAnythingMedLib.models.frame import Frame, Region
@@ -216,3 +218,28 @@ def test_sam2_answers_every_method():
     for name in METHOD_NAMES:
         result = quick(name).segment([reference], target)
         assert result.mask.shape == truth[1].shape
+
+
+@pytest.mark.parametrize("name", ["p2sam", "persam-f", "matcher", "gf-sam"])
+def test_references_are_not_shown_to_the_model_for_another_modality(built_in, name, monkeypatch):
+    reference, session, _ = pair(built_in, Region(8, 8, 88, 88))
+    given = []
+    one, many = View.decode, View.decode_many
+
+    def decode(own, prompts, **more):
+        given.append((own, prompts.references))
+        return one(own, prompts, **more)
+
+    def decode_many(own, prompts, **more):
+        given.extend((own, asked.references) for asked in prompts)
+        return many(own, prompts, **more)
+
+    monkeypatch.setattr(View, "decode", decode)
+    monkeypatch.setattr(View, "decode_many", decode_many)
+    other = Session(replace(session.volume, modality="CT"), built_in, axis="k", window=session.mapping)
+    for known, shown in ((session, True), (other, False)):
+        target = view(known, 1, Region(8, 8, 88, 88))
+        quick(name).segment([reference], target)
+        asked = [references for own, references in given if own is target]
+        assert asked
+        assert all(bool(references) == shown for references in asked)

@@ -72,9 +72,10 @@ def visits(data: Path, only: str = "") -> Iterator[tuple[str, str, Visit, Visit]
                 yield maker.__name__.replace("_", " "), pair, before, after
 
 
-def read(image: Path, labels: Path, value: int | None = None) -> Visit:
-    """A volume with one of its labels, or all of them."""
+def read(image: Path, labels: Path, value: int | None = None, modality: str | None = None) -> Visit:
+    """A volume with one of its labels, or all of them; NIfTI does not say the modality."""
     volume = load_volume(image)
+    volume = volume if modality is None else replace(volume, modality=modality)
     found = np.asarray(load_mask(labels, volume))
     return Visit(volume, found > 0 if value is None else found == value)
 
@@ -125,8 +126,8 @@ def other_modality(data: Path) -> Iterator[tuple[str, Visit, Visit]]:
     """The same tumour on another modality, moved: the original masks coincide in space."""
     for number, folder in enumerate(sorted((data / "sarcoma-ct-mr-pet").glob("STS_*"))):
         seen = {
-            name: read(folder / f"{name}_image.nii.gz", folder / f"{name}_mask.nii.gz")
-            for name in ("CT", "MR_T1", "PET")
+            name: read(folder / f"{name}_image.nii.gz", folder / f"{name}_mask.nii.gz", modality=modality)
+            for name, modality in (("CT", "CT"), ("MR_T1", "MR"), ("PET", "PT"))
         }
         for before, after in (("CT", "MR_T1"), ("MR_T1", "CT"), ("CT", "PET"), ("MR_T1", "PET")):
             yield f"{folder.name} {before} to {after}, moved", seen[before], moved(seen[after], number)

@@ -11,6 +11,7 @@ from .one_shot import Reference
 from .p2sam_settings import P2SAMSettings
 from .parts import part_prototypes
 from .tokens import pool_tokens, spread_out
+from .views import View
 
 
 class ReferencePool:
@@ -54,6 +55,12 @@ class ReferencePool:
         return len(references) == len(self.references) and all(
             one is other for one, other in zip(references, self.references, strict=True)
         )
+
+
+def other_modality(references: Sequence[Reference], target: View) -> bool:
+    """True when the target is known to be of another modality: what the object looked like then misleads a model."""
+    known = {one.view.session.volume.modality for one in references}
+    return target.session.volume.modality is not None and not known & {None, target.session.volume.modality}
 
 
 def shown_references(references: Sequence[Reference]) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from ...models.frame import OUTSIDE_LOGIT
 from ...prompts.types import Box, SlicePrompts
 from ..one_shot import OneShotResult, Reference, nothing_found, require_references
-from ..reference_pool import shown_references
+from ..reference_pool import other_modality, shown_references
 from ..tokens import foreground_cells
 from ..views import View
 from .answers import allowed_pixels, answer, cell_centres, decoded_in_batches, pooled_cells, usable_cells
@@ -54,7 +54,7 @@ class GFSAM:
         if not len(chosen):
             return nothing_found(target.shape)
         points = cell_centres(target)[cells][chosen]
-        shown = shown_references(references) if self.show else ()
+        shown = shown_references(references) if self.show and not other_modality(references, target) else ()
         logits, covers, ious = _masks_of_points(target, points, cells, shown)
         kept = chosen_masks(chosen, covers, tokens, places, maps)
         if not len(kept):

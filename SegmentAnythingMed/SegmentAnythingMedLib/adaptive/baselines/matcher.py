@@ -15,7 +15,7 @@ from ..distance import wasserstein
 from ..one_shot import CandidateRow, OneShotResult, Reference, nothing_found, require_references
 from ..packages import k_means_class
 from ..parts import unit
-from ..reference_pool import shown_references
+from ..reference_pool import other_modality, shown_references
 from ..tokens import covered
 from ..views import View
 from .answers import (
@@ -93,7 +93,7 @@ class Matcher:
         matches = strongest_half(mutual_matches(known.tokens, known.foreground, tokens))
         matched = cells[matches.target]
         centres = self._centres(cell_centres(target)[matched[:, 0], matched[:, 1]])
-        shown = shown_references(references) if self.settings.show else ()
+        shown = shown_references(references) if self.settings.show and not other_modality(references, target) else ()
         scorer = _Scorer(known, target, matched, self.settings)
         rows, masks = self._tried(target, centres, scorer, shown)
         return self._united(target, centres, rows, masks, avoid)

@@ -12,7 +12,7 @@ from ...prompts.types import Box, SlicePrompts
 from ..cascade import mask_box
 from ..one_shot import OneShotResult, Reference, nothing_found, require_references
 from ..parts import unit
-from ..reference_pool import shown_references
+from ..reference_pool import other_modality, shown_references
 from ..similarity import highest, in_pixels, similarity_maps
 from ..tokens import pool_tokens
 from ..views import View
@@ -55,7 +55,7 @@ class PerSAMF:
         point = _place(prototype, target, allowed_pixels(target, restrict, box, avoid))
         if point is None:
             return nothing_found(target.shape)
-        shown = shown_references(references) if self.show else ()
+        shown = shown_references(references) if self.show and not other_modality(references, target) else ()
         weights = self._weights(references[0], prototype, shown)
         points, labels = np.array([point]), np.ones(1, dtype=np.int64)
         first = target.decode(SlicePrompts(points, labels, references=shown), multimask_output=True)
