@@ -4,8 +4,8 @@
     python scripts/bench_oneshot.py --data DATA [--model built-in] [--out results.json] [--only cardiac] [--checks]
 
 Pairs: ``bench_oneshot_pairs.py``. Every method gets the same encoded views, one reference slice and no place but that
-of the view. ``--checks`` adds the ablations of P2SAM (``bench_oneshot_checks.py``): fixed numbers of parts, distances,
-cost of the retrieval. Tables are printed as Markdown.
+of the view; ``--near`` tells all of them where to look. ``--checks`` adds the ablations of P2SAM
+(``bench_oneshot_checks.py``): numbers of parts, distances. Tables are printed as Markdown.
 """
 
 from __future__ import annotations
