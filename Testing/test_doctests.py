@@ -36,7 +36,9 @@ def test_docstrings(path: Path, checkout: Path) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("name", [n for n in ("README.md", "docs/prior-visit.md", "docs/one-shot.md") if has_example(REPOSITORY / n)])
+@pytest.mark.parametrize(
+    "name", [n for n in ("README.md", "docs/prior-visit.md", "docs/one-shot.md") if has_example(REPOSITORY / n)]
+)
 def test_documents(name: str, checkout: Path) -> None:
     result = doctest.testfile(os.fspath(REPOSITORY / name), module_relative=False, optionflags=OPTIONS)
     assert result.attempted > 0
