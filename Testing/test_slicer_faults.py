@@ -222,7 +222,7 @@ def test_86_a_model_that_is_missing_after_a_scene_was_opened(bench):
     controller.segment_id, controller.model_name = bench.segment_id, "models/of-another-machine.safetensors"
     bench.place(bench.centre)
     controller.prompts_changed()
-    assert controller.wait(60)
+    assert controller.wait(300)  # imports what other models need
     assert bench.of("error")[0].code == "checkpoint.missing"
     assert bench.filled() == []
     assert controller.close()
