@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from SegmentAnythingMedLib.apps import cli
+from SegmentAnythingMedLib.apps import cli, estimate
 from SegmentAnythingMedLib.apps.report import SCHEMA_PATH
 from SegmentAnythingMedLib.errors import ModelError
 from SegmentAnythingMedLib.files.images import load_mask, load_volume, save_mask
@@ -199,8 +199,9 @@ def interrupt(*counts: int):
     return before_decode
 
 
-def test_one_interrupt_saves_what_is_done(folder, model, capsys):
-    model.before_decode = interrupt(4)
+def test_one_interrupt_saves_what_is_done(folder, model, capsys, monkeypatch):
+    monkeypatch.setattr(estimate, "TRY_S", 0.0)  # the estimate decodes the prompted slice, and no neighbours
+    model.before_decode = interrupt(5)
     code, out, err = run(capsys, *SEGMENT, "--box", BOX, *ALL, "--json")
     assert code == 0
     assert "warning: Cancelled" in err

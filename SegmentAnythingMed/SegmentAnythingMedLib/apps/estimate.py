@@ -1,14 +1,14 @@
 """What a job will take, before it is done: its own model tries a slice or two of its own image on this machine.
 
 Constants of other machines are wrong by large factors (threads, instructions, other programs, a GPU), so nothing is
-taken from tables. The slices that are tried are those that the job needs first, in its own session: what they cost is
-not lost.
+taken from tables. The prompted slice is tried in the job's own session, so that what it costs is not lost; its
+neighbours in a session of their own, so that the job's result and its count of encodes do not depend on the clock.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,26 +98,37 @@ def try_slices(session: Session, index: int, prompts: SlicePrompts, memory: bool
     """Segment a slice, and its neighbours too if the first was quick, and look at the clock.
 
     Args:
-        session: gets the features.
+        session: gets the features of the slice, not those of its neighbours.
         index: slice with prompts.
         prompts: of one object there; the neighbours are asked the same.
         memory: the job tracks with memory.
     """
     kept, before = session.cache.nbytes, _spent(session)
-    ask = session.tracker.prompted if memory else session.predict  # tracking sees whole slices, predict may zoom
-    mask = ask(index, prompts).mask
+    mask = _ask(session, memory)(index, prompts).mask
     first = _since(session, before)
     feature_bytes = max(session.cache.nbytes - kept, 0)
     others: list[tuple[float, float]] = []
     near = [n for n in (index + 1, index - 1, index + 2, index - 2) if 0 <= n < session.count]
-    while near and sum(first) < WARM_S and sum(map(sum, others)) < TRY_S:
-        before = _spent(session)
-        ask(near.pop(0), prompts)
-        others.append(_since(session, before))
+    with _like(session) as aside:
+        while near and sum(first) < WARM_S and sum(map(sum, others)) < TRY_S:
+            before = _spent(aside)
+            _ask(aside, memory)(near.pop(0), prompts)
+            others.append(_since(aside, before))
     encode, decode = (float(np.median(times)) for times in zip(*(others or [first]), strict=True))
     if memory:
         decode = _tracking_seconds(session, index, prompts)
     return Cost(encode, decode, mask, feature_bytes)
+
+
+def _ask(session: Session, memory: bool) -> Callable[[int, SlicePrompts], Any]:
+    return session.tracker.prompted if memory else session.predict  # tracking sees whole slices, predict may zoom
+
+
+def _like(session: Session) -> Session:
+    """A session on the same slices with the same model, and nothing encoded."""
+    from ..engine.session import Session
+
+    return Session(session.volume, session.model, axis=session.stack.axis, window=session.mapping)
 
 
 def recall(session: Session, memory: bool, index: int, prompts: SlicePrompts) -> Cost | None:

@@ -135,8 +135,7 @@ def segment_volume(
         prompts: for several objects, or a list of prompts for one.
         model: an open model, or a name or path for ``load_model``.
         device, family: for a model given by name or path, see ``load_model``.
-        axis: voxel axis of the slices: ``k``, ``j``, ``i``, ``auto``.
-        window: intensity mapping, see ``estimate_mapping``.
+        axis, window: of the slices, see ``Session``.
         settings: of the propagation (``MemorySettings`` for what only the memory engine knows); defaults when None.
         engine: ``prompt``, ``memory`` (SAM 2, MedSAM2), or ``auto``: memory for models that have it.
         propagate: False segments the prompted slices only.
@@ -165,7 +164,7 @@ def segment_volume(
     results = _run(session, seeds, settings, used, progress, estimated)
     completed, (labels, values, overlaps) = _check_found(results), combine(results, stack)
     seconds["segment"] = time.perf_counter() - begun
-    remarks = (*_remarks(session, seeds, results, settings), *overlaps, *([] if completed else [CANCELLED]))
+    remarks = (*_remarks(session, seeds, results, settings), *overlaps, *(() if completed else (CANCELLED,)))
     return Segmentation(
         labels, values, results, seeds, prompts, session.stack, window, settings, propagate, used, model,
         session.counters, remarks, completed, seconds,
