@@ -1,4 +1,4 @@
-"""P2SAM: the published protocol step for step, the default's repairs, retrieval, and the box for look-alikes."""
+"""P2SAM: retrieval, the default's repairs, and the box for look-alikes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from scipy.spatial.distance import cdist
 from SegmentAnythingMedLib import Session, load_model
 from SegmentAnythingMedLib.adaptive.one_shot import Reference
 from SegmentAnythingMedLib.adaptive.p2sam import P2SAM
 from SegmentAnythingMedLib.adaptive.p2sam_settings import P2SAMSettings
 from SegmentAnythingMedLib.adaptive.persam import PerSAM
-from SegmentAnythingMedLib.adaptive.tokens import foreground_cells
 from SegmentAnythingMedLib.adaptive.views import square_region, view
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.models.interface import ModelInfo
@@ -24,19 +21,9 @@ from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
 from tiny_sam import stock_sam
 from tiny_sam2 import require_sam2
+from visit_scene import SHAPE, dice, pair, scene, view_box
 
 ot = pytest.importorskip("ot", reason="the extra 'adaptive' is not installed")
-SHAPE = (96, 128)
-
-
-def scene(shift=(0, 0), seed=0, grow=1.0):
-    """Slices [3, 96, 128] with an object of two textures and a distractor; and the object's mask."""
-    rng = np.random.default_rng(seed)
-    k, j, i = np.indices((3, *SHAPE))
-    object_ = ((j - 40 - shift[0]) / 18) ** 2 + ((i - 45 - shift[1]) / 15) ** 2 < grow
-    other = (j - 60) ** 2 + (i - 100) ** 2 < 12**2
-    voxels = 60 + rng.normal(0, 6, k.shape) + 90 * object_ + 40 * (object_ & (i > 45 + shift[1])) + 60 * other
-    return Volume(voxels.astype(np.int16), Affine.from_parts((1, 1, 3), (0, 0, 0), None), modality="MR"), object_
 
 
 @pytest.fixture(scope="module")
@@ -47,153 +34,6 @@ def sam():
 @pytest.fixture(scope="module")
 def built_in():
     return load_model("built-in", device="cpu")
-
-
-def pair(model, side=90.0, **moved):
-    """A reference and a target of another visit."""
-    (first, mask), (second, truth) = scene(), scene(seed=1, **moved)
-    before, after = Session(first, model, axis="k"), Session(second, model, axis="k")
-    region = [square_region(one, (45, 40), side) if model.uses_regions else None for one in (before, after)]
-    return Reference(view(before, 1, region[0]), mask[1]), view(after, 1, region[1]), truth[1]
-
-
-def dice(a, b):
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
-
-
-# ------------------------------------------------------------------------------------- the published protocol
-
-
-class LiteralP2SAM:
-    """The medical path written down once more from its description, for SAM, with nothing of the library's in it."""
-
-    def __init__(self, model):
-        self.model, self.decodes = model, []
-
-    def tokens(self, features):
-        return np.asarray(features.tensors["image_embedding"], dtype=np.float32).transpose(1, 2, 0)
-
-    def parts(self, tokens, count):
-        from sklearn.cluster import KMeans
-
-        if count == 1:
-            parts = [tokens]
-        else:
-            labels = KMeans(count, n_init=10, random_state=0, algorithm="elkan").fit(tokens).labels_
-            parts = [tokens[labels == n] for n in range(count)]
-        means = [part.mean(axis=0) for part in parts]
-        return [mean / np.linalg.norm(mean) for mean in means]
-
-    def peak(self, prototype, tokens, frame, shape):
-        cosine = (tokens / np.linalg.norm(tokens, axis=2, keepdims=True)) @ prototype
-        steps = torch.from_numpy(cosine)[None, None]
-        for size in ((4 * len(cosine),) * 2, (frame.size,) * 2):
-            steps = F.interpolate(steps, size=size, mode="bilinear", align_corners=False)
-        steps = steps[..., : frame.content[0], : frame.content[1]]
-        values = F.interpolate(steps, size=shape, mode="bilinear", align_corners=False)[0, 0].numpy()
-        row, col = np.unravel_index(np.argmax(values), shape)
-        return col, row
-
-    def decode(self, features, points, labels, low_res=None, box=None):
-        prompts = SlicePrompts(np.array(points, float), np.array(labels), box=box)
-        self.decodes.append((prompts, low_res))
-        answer = self.model.decode(features, prompts, mask_input=low_res, multimask_output=False)
-        return answer.low_res_logits[0], answer.logits[0] > 0
-
-    def cascade(self, features, points, labels):
-        low_res, _ = self.decode(features, points, labels)
-        low_res, mask = self.decode(features, points, labels, low_res)
-        rows, cols = np.nonzero(mask)
-        box = (cols.min(), rows.min(), cols.max(), rows.max()) if len(rows) else None
-        return self.decode(features, points, labels, low_res, box)
-
-    def segment(self, reference, target, positives, negatives):
-        grid = self.tokens(reference.view.features)
-        inside = foreground_cells(reference.mask, reference.view.frame, grid.shape[:2], "published")
-        wanted, rest, seen = grid[inside], grid[~inside], self.tokens(target.features)
-        best, kept = 1e6, None
-        for n_pos in positives:
-            if len(wanted) < n_pos:
-                continue
-            points = [self.peak(p, seen, target.frame, SHAPE) for p in self.parts(wanted, n_pos)]
-            for n_neg in negatives:
-                more = [self.peak(p, seen, target.frame, SHAPE) for p in self.parts(rest, n_neg)] if n_neg else []
-                labels = [1] * len(points) + [0] * len(more)
-                low_res, mask = self.cascade(target.features, points + more, labels)
-                small = F.interpolate(torch.from_numpy(low_res)[None, None], size=seen.shape[:2], mode="bilinear")
-                found = seen[(small[0, 0] > 0).numpy()]
-                distance = 1e6 - 1
-                if len(found):
-                    cost = cdist(wanted.astype(float), found.astype(float), "sqeuclidean")
-                    distance = ot.emd2([], [], cost / cost.max(), numItermax=10**7) * cost.max()
-                if distance < best:
-                    best, kept = distance, (n_pos, n_neg, points + more, mask)
-        return best, kept
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_published_protocol_step_for_step(seed):
-    sam = SamModel(stock_sam(256, seed), ModelInfo("tiny", "sam", "t", f"{seed:02d}" * 32, "tiny.pth", "MIT"))
-    reference, target, _ = pair(sam, shift=(6, 9))
-    literal = LiteralP2SAM(sam)
-    distance, (n_pos, n_neg, points, mask) = literal.segment(reference, target, (1, 2, 3), (0, 1, 2))
-    settings = P2SAMSettings(protocol="published", positives=(1, 3), negatives=(0, 2))
-    result = P2SAM(settings).segment([reference], target)
-    assert (result.n_positive, result.n_negative) == (n_pos, n_neg)
-    assert np.array_equal(result.points, points)
-    assert result.distance == pytest.approx(distance, rel=1e-5)
-    assert dice(result.mask, mask) > 0.999 or not (result.mask.any() or mask.any())
-    assert result.decodes == len(literal.decodes) == 27
-
-
-def test_published_boxes_are_inclusive_and_every_decode_is_a_single_mask(sam, monkeypatch):
-    reference, target, _ = pair(sam)
-    seen = []
-
-    def spy(features, prompts, *, mask_input=None, multimask_output=False, guidance=None):
-        seen.append((prompts, mask_input, multimask_output, guidance))
-        return SamModel.decode(sam, features, prompts, mask_input=mask_input, multimask_output=multimask_output)
-
-    monkeypatch.setattr(sam, "decode", spy)
-    P2SAM(P2SAMSettings(protocol="published", positives=(1, 1))).segment([reference], target)
-    (first, no_mask, *_), (second, low1, *_), (third, low2, *_) = seen
-    assert (no_mask, first.box, second.box) == (None, None, None)
-    assert low1.shape == low2.shape == (64, 64)
-    assert third.box is None or all(float(edge).is_integer() for edge in third.box)
-    assert not any(multi or guidance for *_, multi, guidance in seen)
-    assert all(np.array_equal(first.points, asked.points) for asked, *_ in seen)
-
-
-def test_natural_path_is_persams_cascade(sam, monkeypatch):
-    reference, target, _ = pair(sam)
-    seen = []
-
-    def spy(features, prompts, **options):
-        seen.append((prompts, options))
-        return SamModel.decode(sam, features, prompts, **options)
-
-    monkeypatch.setattr(sam, "decode", spy)
-    result = P2SAM(P2SAMSettings(protocol="published", natural=True, positives=(2, 2))).segment([reference], target)
-    assert [options["multimask_output"] for _, options in seen] == [False, True, True]
-    guidance = seen[0][1]["guidance"]
-    assert guidance.attention.shape == (16, 16)
-    assert 0 < guidance.attention.min() < guidance.attention.max() < 1
-    grid = reference.view.tokens
-    inside = foreground_cells(reference.mask, reference.view.frame, grid.shape[:2], "published")
-    assert np.allclose(guidance.embedding, grid[inside].mean(axis=0), atol=1e-6)
-    assert all("guidance" not in options for _, options in seen[1:])
-    assert result.labels.tolist() == [1, 1, 0]
-
-
-def test_the_natural_negative_is_the_least_similar_place(sam):
-    from SegmentAnythingMedLib.adaptive.similarity import in_pixels, similarity_maps
-
-    reference, target, _ = pair(sam)
-    method = P2SAM(P2SAMSettings(protocol="published", natural=True, positives=(3, 3)))
-    result = method.segment([reference], target)
-    maps = in_pixels(similarity_maps(method.pool([reference]).prototypes(3), target.tokens), target.frame)
-    x, y = result.points[-1].astype(int)
-    assert maps.mean(axis=0)[y, x] == maps.mean(axis=0).min()
 
 
 # ---------------------------------------------------------------------------------------------- retrieval
@@ -283,11 +123,6 @@ def test_the_reference_as_its_own_target(built_in):
     prompted = reference.view.session.predict(1, SlicePrompts(box=box))
     assert dice(own.mask, reference.mask) >= dice(prompted.mask, reference.mask) - 0.05
     assert own.distance < 0.2 * P2SAM().segment([reference], _far(target)).distance
-
-
-def view_box(mask):
-    rows, cols = np.nonzero(mask)
-    return cols.min() - 0.5, rows.min() - 0.5, cols.max() + 0.5, rows.max() + 0.5
 
 
 def _far(target):
