@@ -36,6 +36,8 @@ NOT_SEEN = -2.0
 """Logit of slices on which the model found nothing: the warped contour can overrule it where the visits look alike."""
 DOUBTFUL, LEAST_VOICE = (0.5, 0.85), 0.4
 """Predicted IoU between which the model's voice grows from the least to the full one beside the warped contour."""
+MUCH_THE_SAME = 0.75
+"""Dice on a slice from which the answer to the box alone is a second opinion on the same thing."""
 OTHER_MODALITY = "the visits are of different modalities: how the structure looks could not be compared"
 BEYOND = 3
 """Slices beyond those on which the model found the structure where it can do so."""
@@ -138,7 +140,7 @@ class VisitPair:
             heat = arena.paste(found.place.heat_map, shape)
         return Draft(
             name, found.outcome, warped, arena.paste(segmented, shape), arena.paste(modelled, shape),
-            None if found.boxed is None else arena.paste(found.boxed, shape), arena.window,
+            None if found.boxed is None else arena.paste(found.boxed > 0, shape), arena.window,
             whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
             () if self.comparable else (OTHER_MODALITY,),
         )  # fmt: skip
@@ -159,10 +161,20 @@ class VisitPair:
 
 
 def _logits(arena: Arena, found: Search) -> np.ndarray:
-    """Logits of what was kept, [N, H, W]; low where nothing was."""
+    """Logits of what was kept, [N, H, W]; low where nothing was.
+
+    Where the answer to the warped box alone is much the same, both are averaged: it knows nothing of the prior's look
+    and shape, so it errs elsewhere.
+    """
     logits = np.full(arena.warped.shape, NOT_SEEN, dtype=np.float32)
     for index, candidate in found.followed.chosen.items():
         logits[index] = _clean(candidate)
+        if found.boxed is None or candidate.source == words_of.EDITED:
+            continue
+        box = found.boxed[index] > 0
+        both = np.count_nonzero(box & candidate.mask)
+        if 2 * both >= MUCH_THE_SAME * (np.count_nonzero(box) + np.count_nonzero(candidate.mask)):
+            logits[index] = (logits[index] + found.boxed[index]) / 2
     return logits
 
 

@@ -22,6 +22,7 @@ from .references import BOX_EXTENSION, PriorLooks
 from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
 from .visit_settings import VisitSettings
 
+NO_BOX = -20.0
 _LEAST_LEFT = 0.02
 """Part of the prior's volume below which what was found is nothing."""
 
@@ -33,7 +34,7 @@ class Search:
     Attributes:
         outcome: ``found``, ``possibly resolved`` or ``registration only``.
         segmented: S.
-        boxed: the model's answer to the warped boxes alone, or None.
+        boxed: logits float32 [N, H, W] of the model's answer to the warped boxes alone, or None.
         followed: decisions per slice.
         calibration, place, start: see their classes; None where the search ended before.
         words: sentences.
@@ -137,11 +138,11 @@ def _matched(
 
 
 def _boxed(arena: Arena, looks: PriorLooks) -> np.ndarray:
-    """S_box: every warped box on its own, with nothing else."""
-    out = np.zeros_like(arena.warped)
+    """S_box: logits for every warped box on its own, with nothing else; low where there is none."""
+    out = np.full(arena.warped.shape, NO_BOX, dtype=np.float32)
     for index in np.flatnonzero(arena.warped.any(axis=(1, 2))):
         prompts = project(arena.warped[index], "box", box_extension=BOX_EXTENSION, min_margin_px=(1.0, 1.0))
-        out[index] = arena.follow_up.predict(int(index), prompts, propagated=True).mask
+        out[index] = arena.follow_up.predict(int(index), prompts, propagated=True).logits
     return out
 
 
