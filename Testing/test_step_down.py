@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,7 @@ def sam(device: str) -> SamModel:
 
 
 def test_a_gpu_that_is_too_small_hands_over_to_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=0))
     volume, _ = two_balls()
     wanted = Session(volume, sam("cpu"), window="100,160").predict(10, BOX)
     model, encode = sam(GPU), SamModel.encode
