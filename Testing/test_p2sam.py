@@ -131,6 +131,15 @@ def _far(target):
     return view(session, 1, square_region(session, (100, 80), 40.0))
 
 
+def test_any_mask_can_be_judged_on_the_scale_of_the_results(built_in):
+    reference, target, truth = pair(built_in, shift=(5, 5))
+    method = P2SAM(P2SAMSettings(retrieval="full"))
+    result = method.segment([reference], target)
+    assert method.distance([reference], target, result.mask) == pytest.approx(result.distance, rel=1e-6)
+    assert method.distance([reference], target, truth) < method.distance([reference], target, ~truth)
+    assert method.distance([reference], target, truth & False) == np.inf
+
+
 def test_results_are_in_stored_pixels_however_slices_are_stored(built_in):
     reference, target, _ = pair(built_in, shift=(6, -4))
     plain = P2SAM().segment([reference], target)

@@ -57,8 +57,9 @@ class P2SAM:
         """
         require_references(references)
         shown = target.show(mask)
-        cells = foreground_cells(shown, target.frame, target.tokens.shape[:2]) & target.valid
-        tokens = spread_out(target.tokens[cells], self.settings.most_tokens)
+        grid = target.standardised if self.settings.contrasts else target.tokens
+        cells = foreground_cells(shown, target.frame, grid.shape[:2]) & target.valid
+        tokens = spread_out(grid[cells], self.settings.most_tokens)
         return distance_named(self.settings.distance)(self.pool(references).foreground, tokens)
 
     def segment(
