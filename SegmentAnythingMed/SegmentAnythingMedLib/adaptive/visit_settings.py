@@ -58,7 +58,7 @@ class VisitSettings:
     key_slices: int = 5
     patience: int = 2
     least_area: float = 0.02
-    trust: float = 1.0
+    trust: float = 1.5
     propagate: bool = True
     baseline: bool = True
     policy: Mapping[str, str] = field(default_factory=dict)
