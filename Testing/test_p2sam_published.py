@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.spatial.distance import cdist
+from SegmentAnythingMedLib import load_model
 from SegmentAnythingMedLib.adaptive.p2sam import P2SAM
 from SegmentAnythingMedLib.adaptive.p2sam_settings import P2SAMSettings
 from SegmentAnythingMedLib.adaptive.tokens import foreground_cells
@@ -154,3 +155,20 @@ def test_the_natural_negative_is_the_least_similar_place(sam):
     maps = in_pixels(similarity_maps(method.pool([reference]).prototypes(3), target.tokens), target.frame)
     x, y = result.points[-1].astype(int)
     assert maps.mean(axis=0)[y, x] == maps.mean(axis=0).min()
+
+
+def test_published_guidance_of_a_region_is_of_that_region():
+    built_in = load_model("built-in", device="cpu")
+    reference, target, truth = pair(built_in)
+    method = P2SAM(P2SAMSettings(protocol="published", natural=True, positives=(1, 1)))
+    seen = {}
+
+    def spy(prompts, **options):
+        seen.setdefault("guidance", options.get("guidance"))
+        return type(target).decode(target, prompts, **options)
+
+    object.__setattr__(target, "decode", spy)
+    method.segment([reference], target)
+    cells = foreground_cells(target.show(truth), target.frame, target.tokens.shape[:2])
+    attention = seen["guidance"].attention
+    assert attention[cells].mean() > attention[~cells].mean() + 0.1

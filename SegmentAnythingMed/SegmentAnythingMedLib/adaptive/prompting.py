@@ -172,7 +172,7 @@ class PointFinder:
             import torch
             import torch.nn.functional as F
 
-            whole = torch.from_numpy(np.where(np.isfinite(mean), mean, centre).astype(np.float32))[None, None]
+            whole = torch.from_numpy(np.ascontiguousarray(self._target.frame.crop(mean)))[None, None]
             small = F.interpolate((whole - centre) / spread, size=(rows, cols), mode="bilinear")[0, 0].numpy()
         else:
             small = (self._likeness(positives, background=False).mean(axis=0) - centre) / spread
