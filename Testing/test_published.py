@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from propagation_stub import SHAPE, StubPredictor, box_of, disc, discs, point, result_of
 from SegmentAnythingMedLib.engine.predictor import SliceResult
+from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.prompts.projection import project
 from SegmentAnythingMedLib.prompts.seeds import ObjectSeeds
 from SegmentAnythingMedLib.prompts.types import SlicePrompts
@@ -153,3 +154,32 @@ def test_a_flipped_stack_gives_the_flipped_masks() -> None:
     flipped = propagate(StubPredictor(truth[::-1]), {6 - n: SlicePrompts(box=box_of(truth[n])) for n in (1, 5)}, BOX)
     assert np.array_equal(upright.stack(), flipped.stack()[::-1])
     assert upright.shape == SHAPE
+
+
+class Looking(Obedient):
+    """Remembers whether only the surroundings of the prompt were asked for."""
+
+    looks_near = True
+
+    def predict(self, index: int, prompts: SlicePrompts, *, near: bool = False, **more: bool) -> SliceResult:
+        self.near = {**getattr(self, "near", {}), index: near}
+        return super().predict(index, prompts, **more)
+
+
+@pytest.mark.parametrize("near", [None, False, True])
+@pytest.mark.parametrize("published", [True, False])
+def test_followed_objects_are_looked_for_near_the_prompt_if_wanted(published, near):
+    truth = growing(5)
+    settings = PropagationSettings(projection="box", as_published=published, near=near)
+    stub = Looking(truth)
+    propagate(stub, {2: SlicePrompts(box=(8.0, 8.0, 24.0, 24.0))}, settings)
+    expected = (not published) if near is None else near
+    assert stub.near.pop(2) is False  # the prompted slice itself is always looked at whole
+    assert stub.near
+    assert set(stub.near.values()) == {expected}
+
+
+def test_near_is_a_switch():
+    with pytest.raises(InputError) as caught:
+        PropagationSettings(near="yes")
+    assert caught.value.code == "option.near"

@@ -43,7 +43,7 @@ from SegmentAnythingMedLib.propagation.walk import propagate_objects
 
 MOVED = np.array([2.0, -1.0, 1.0, 2.0])
 """How a re-prompt changes a box, in pixels."""
-SETTINGS = PropagationSettings.published(projection="mask", box_extension=0.0, iou_threshold=IOU)
+SETTINGS = PropagationSettings.published(projection="mask", box_extension=0.0, iou_threshold=IOU, near=True)
 Masks = dict[str, np.ndarray]
 
 

@@ -130,7 +130,7 @@ class _Volume:
         prompts = project(source, projection, box_extension=settings.box_extension, as_published=True)
         if prompts.empty or prompts.only_negative:
             return SliceResult(np.zeros_like(source), np.full(source.shape, -1.0, dtype=np.float32), 0.0)
-        return (yield Request(index, prompts, propagated=True))
+        return (yield Request(index, prompts, propagated=True, near=bool(settings.near)))
 
     def _keep(self, record: SliceRecord, result: SliceResult) -> None:
         self._masks[record.index] = result.mask

@@ -58,8 +58,10 @@ class PropagationSettings:
         min_component: smaller components (part of the mask's area) are not prompted.
         full_fraction: a mask that covers this part of a slice or more is a failure.
         prior_iou: between seeds, least overlap with the interpolated shape; below, the shape itself is used.
-        as_published: the rules of micro-sam (spec 1.1.3) in place of ours; only ``projection``, ``iou_threshold`` and
-            ``box_extension`` count then, and ``limits`` may not be given.
+        near: look for a followed object around its prompt only (``Session.predict``): quicker for models of the SAM
+            family, blind to parts that lie apart. None: yes, but not under the published rules.
+        as_published: the rules of micro-sam (spec 1.1.3) in place of ours; only ``projection``, ``iou_threshold``,
+            ``box_extension`` and ``near`` count then, and ``limits`` may not be given.
 
     Raises:
         InputError: ``option.<name>`` for a value of the wrong kind or out of range.
@@ -83,6 +85,7 @@ class PropagationSettings:
     min_component: float = 0.05
     full_fraction: float = 0.98
     prior_iou: float = 0.5
+    near: bool | None = None
     as_published: bool = False
 
     def __post_init__(self) -> None:
@@ -94,6 +97,8 @@ class PropagationSettings:
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"option.{name}", f"Expected true or false for {name}; got {getattr(self, name)!r}.")
+        if self.near not in (None, True, False):
+            raise InputError("option.near", f"Expected true, false or nothing for near; got {self.near!r}.")
         if self.box_extension_mm is not None:
             margin = _number("box_extension_mm", self.box_extension_mm, 0.0, 1000.0)
             object.__setattr__(self, "box_extension_mm", margin)

@@ -67,7 +67,7 @@ def predict_from(index: int, parts: list[np.ndarray], terms: Terms, references: 
             part, settings.projection, box_extension=settings.box_extension, min_margin_px=terms.min_margin_px
         )
         prompts = replace(prompts, references=references)
-        answers.append((yield Request(index, prompts, propagated=single_mask, near=True)))
+        answers.append((yield Request(index, prompts, propagated=single_mask, near=settings.near is not False)))
     return answers[0] if len(answers) == 1 else _joined(answers)
 
 
