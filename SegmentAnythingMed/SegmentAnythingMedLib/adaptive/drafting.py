@@ -127,19 +127,19 @@ class VisitPair:
         return search_slicewise(arena, method, self.settings.references, progress, paired_by_index=published)
 
     def _draft(self, name: str, arena: Arena, found: Search, warped: np.ndarray, transform: VisitTransform) -> Draft:
-        shape, modelled = self.follow_up.shape, found.segmented
+        shape = self.follow_up.shape
         logits = _logits(arena, found)
-        segmented, fit = modelled, None
+        segmented, fit = found.segmented, None
         if found.outcome == words_of.FOUND and found.start is not None and self.comparable:
             fused = self._fused(arena, found, logits, transform)
             fit = fused.fit
-            segmented = without_crumbs(fused.mask, modelled)
+            segmented = without_crumbs(fused.mask, found.segmented)
         whole_logits = np.moveaxis(logits, 0, AXES.index(arena.axis)).astype(np.float16)
         heat = None
         if found.outcome == words_of.RESOLVED and found.place is not None:
             heat = arena.paste(found.place.heat_map, shape)
         return Draft(
-            name, found.outcome, warped, arena.paste(segmented, shape), arena.paste(modelled, shape),
+            name, found.outcome, warped, arena.paste(segmented, shape),
             None if found.boxed is None else arena.paste(found.boxed > 0, shape), arena.window,
             whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
             () if self.comparable else (OTHER_MODALITY,),

@@ -86,7 +86,6 @@ def agreement_of_images(
     """
     either = warped | found
     near = ndimage.distance_transform_edt(~either, sampling=spacing) <= AROUND_MM
-    matched = before * 1.0
     slope, offset = _line(before[near], today[near])
     matched = slope * before + offset
     ring = near & ~ndimage.binary_dilation(either)

@@ -20,7 +20,7 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "least_area": (0.0, 1.0),
     "trust": (0.0, 10.0),
 }
-_WHOLE: dict[str, tuple[int, int]] = {"references": (1, 32), "patience": (0, 20), "key_slices": (1, 15)}
+_WHOLE: dict[str, tuple[int, int]] = {"references": (1, 32), "key_slices": (1, 15)}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class VisitSettings:
         displacement_mm: largest distance of a slice's centroid from the warped one; at least one diameter is allowed.
         references: slices of the prior that show the model what a structure looks like, at most.
         key_slices: slices on which the anchor is looked for.
-        patience: absent slices in a row after which a structure has ended.
         least_area: masks below this part of the largest one are an end.
         trust: how much the warped contour counts in S where the visits look alike, relative to the model; 0 is nothing.
         propagate: also walk from the anchor slice outward, as a candidate beside the others.
@@ -56,7 +55,6 @@ class VisitSettings:
     displacement_mm: float = 15.0
     references: int = 5
     key_slices: int = 5
-    patience: int = 2
     least_area: float = 0.02
     trust: float = 1.5
     propagate: bool = True
