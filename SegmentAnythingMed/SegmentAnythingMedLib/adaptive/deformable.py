@@ -119,6 +119,7 @@ class _Problem:
         rigid: VisitTransform,
         settings: DeformableSettings,
     ) -> _Problem | None:
+        """The images as they are compared; None when they have too little in common."""
         size, spacing = np.array(fixed.GetSize()), np.array(fixed.GetSpacing())
         rim = np.ceil(_REACH_MM / spacing).astype(int)
         there = sitk.ConstantPad(fixed, rim.tolist(), rim.tolist())

@@ -226,6 +226,7 @@ class _Clock:
         self._last = time.perf_counter()
 
     def lap(self, name: str, progress: Progress) -> None:
+        """Note what the step since the last lap took, and let a cancel through."""
         now = time.perf_counter()
         self.seconds[name], self._last = now - self._last, now
         progress.check()

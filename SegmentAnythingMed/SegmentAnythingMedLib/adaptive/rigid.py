@@ -63,6 +63,7 @@ def align_rigidly(
     far = [_refine(prior, follow_up, offset, progress) for score, offset in far[:2] if score >= _RIVAL * starts[0][0]]
 
     def merit(transform: VisitTransform) -> float:
+        """How alike the visits are under a transform."""
         return likeness(prior, follow_up, transform)
 
     return max([max(near, key=merit), *far], key=lambda one: merit(one) * (1.0 if one in far else _STAY))

@@ -82,6 +82,7 @@ def search(
     place = find_place(arena, settings.search_mm) if comparable else None
 
     def ask_for(masks: np.ndarray) -> Asker:
+        """An asker that measures displacements from these masks."""
         return Asker(arena, looks, calibration.unit, masks)
 
     start = choose_start(arena, ask_for, rule, opinions(arena, place), settings.key_slices)

@@ -133,6 +133,7 @@ class _Walk:
         self._accepted: list[float] = []
 
     def step(self, index: int, bank: MemoryBank, backward: bool) -> tuple[FollowedSlice, SliceMemory]:
+        """One slice, with what the memory holds so far; its own memory for the next ones."""
         target = view(self._session, index)
         track = self._tracker.tracked(index, bank, backward=backward)
         answer = self._method.segment(self._references, target, box=self._box)

@@ -75,6 +75,7 @@ def _run(
         remarks.append(CANCELLED)
 
     def make_report(outputs: Outputs, dicom: dict[str, Any], more: tuple[Remark, ...]) -> dict[str, Any]:
+        """The report, once the outputs and their DICOM objects are known."""
         seconds = {**watch.seconds, "total": watch.total}
         names = {kind: path.name for kind, path in outputs.named.items()}
         return build_adapt_report(
@@ -83,6 +84,7 @@ def _run(
         )  # fmt: skip
 
     def draw(path: Path) -> None:
+        """Write the figure."""
         from .adapt_figure import save_visit_figure
 
         title = f"{_short(visits)}, {request.method}, model {model.info.name}"

@@ -85,6 +85,7 @@ def write_results(done: Finished, outputs: Outputs, folder: Path) -> tuple[dict[
     report: dict[str, Any] = {}
 
     def write_report(path: Path) -> None:
+        """Write the report, which tells what the other outputs became."""
         report.update(done.report(outputs, describe_written(done.written), remarks))
         write_bytes(path, to_text(report).encode("utf-8"))
 

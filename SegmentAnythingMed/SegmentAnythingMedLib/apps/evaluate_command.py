@@ -116,6 +116,7 @@ def _lenient(loaded: LoadedStructures, wanted: str, name: str, notes: list[str])
 
 def _strict(label: int | None) -> Select:
     def select(loaded: LoadedStructures, wanted: str, name: str, notes: list[str]) -> list[Structure]:
+        """The structures meant; a choice that does not fit is told as that file's."""
         try:
             return _picked(loaded, wanted)
         except InputError as error:

@@ -131,6 +131,7 @@ def cancel_on_interrupt(progress: Progress) -> Iterator[None]:
         return
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
+        """The first interrupt asks to finish, the second stops."""
         if progress.cancelled:
             raise KeyboardInterrupt
         progress.cancel()  # and nothing else: a handler that writes can meet a half-written line

@@ -146,6 +146,7 @@ class MemoryNetwork:
             logits = torch.where(logits > 0, _SURE, -_SURE)
 
         def run() -> tuple[torch.Tensor, ...]:
+            """Encode the memory of this slice."""
             features, _ = self.network._encode_new_memory(
                 current_vision_feats=[_flat(current.top)],
                 feat_sizes=[tuple(current.top.shape[-2:])],
@@ -173,6 +174,7 @@ class MemoryNetwork:
         outputs = {} if alone else self._outputs(reading, current.top)
 
         def run() -> tuple[torch.Tensor, ...]:
+            """Mix the slice's features with the memories."""
             mixed = self.network._prepare_memory_conditioned_features(
                 frame_idx=index,
                 is_init_cond_frame=alone,
@@ -191,6 +193,7 @@ class MemoryNetwork:
         """Memories in the form in which the network's own code wants them."""
 
         def entries(memories: Mapping[int, SliceMemory]) -> dict[int, dict[str, Any]]:
+            """As the official network keeps them."""
             return {index: self._entry(memory, top) for index, memory in memories.items()}
 
         return {

@@ -294,6 +294,7 @@ class Session:
         """Points alone, for a model that must know the object's size: search over sizes, then look closely."""
 
         def decode(region: Region | None, asked: SlicePrompts, several: bool) -> list[SessionResult]:
+            """What the search asks for, on this slice."""
             return self._decode(index, region, asked, None, several)
 
         return find_object(

@@ -44,6 +44,7 @@ def read_frames(dataset: Dataset, labelmap: bool) -> list[Frame]:
 
 def _frame(index: int, own: Dataset, shared: Dataset, labelmap: bool) -> Frame | None:
     def group(keyword: str) -> Dataset:
+        """The first item of a functional group, the frame's own before the shared one; empty without."""
         return next((found[0] for groups in (own, shared) if (found := items(groups, keyword))), Dataset())
 
     measures = group("PixelMeasuresSequence")

@@ -65,6 +65,7 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
     references = terms.references((seed, course.start))
 
     def verdict(index: int, answer: SliceResult) -> SliceRecord:
+        """Accept or refuse an answer."""
         share = looks.share(answer.mask, index)
         steps, least = abs(index - last_index), confidence.least(index)
         return judge(terms, last, index, answer, direction, steps, least, share)

@@ -93,6 +93,7 @@ class _Volume:
         self._run, self._masks, self._terms = run, masks, terms
 
     def mask(self, index: int) -> np.ndarray:
+        """The mask of a slice; empty where there is none."""
         found = self._masks.get(index)
         return np.zeros(self._terms.shape, dtype=bool) if found is None else found
 
