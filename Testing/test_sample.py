@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from SegmentAnythingMedLib import Session, SlicePrompts, load_mask, load_model, load_volume, propagate
 
 
 def test_geometry_labels_and_size(sample: Path) -> None:
@@ -46,3 +47,26 @@ def test_sample_is_the_source_cropped(sample: Path, shared_data: Path) -> None:
     source, ct = reader.Execute(), sitk.ReadImage(str(sample / "ct.nii.gz"))
     assert np.allclose(source.TransformIndexToPhysicalPoint((104, 176, 0)), ct.GetOrigin(), atol=1e-3)
     assert np.array_equal(sitk.GetArrayFromImage(source)[:, 176:344, 104:412], sitk.GetArrayFromImage(ct))
+
+
+def test_changed_prompts_encode_no_slice_of_the_bladder_again(sample: Path) -> None:
+    volume = load_volume(sample / "ct.nii.gz")
+    index = 15
+    rows, cols = np.nonzero(np.asarray(load_mask(sample / "labels.nii.gz", volume))[index] == 1)
+    box = np.array([cols.min() - 0.5, rows.min() - 0.5, cols.max() + 0.5, rows.max() + 0.5])
+    middle = (box[:2] + box[2:])[None] / 2
+    with Session(volume, load_model("built-in", device="cpu")) as session:
+        first = propagate(session, {index: SlicePrompts(box=tuple(box))})
+        assert session.counters.encodes <= len(first.masks) + 2
+        seen = set(first.records)
+        point = np.array([1])
+        for prompts in (
+            SlicePrompts(box=tuple(box + 1)),
+            SlicePrompts(box=tuple(box - 2)),
+            SlicePrompts(middle, point, box=tuple(box)),
+            SlicePrompts(middle - 0.25 * (box[2:] - box[:2]), point, box=tuple(box)),
+        ):
+            before = session.counters.encodes
+            visited = set(propagate(session, {index: prompts}).records)
+            assert session.counters.encodes - before <= len(visited - seen)
+            seen |= visited
