@@ -64,6 +64,9 @@ class FeatureOverflow:
     def __len__(self) -> int:
         return len(self._places)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
     @property
     def nbytes(self) -> int:
         """Bytes of the file."""

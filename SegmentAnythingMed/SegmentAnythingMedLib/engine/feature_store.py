@@ -63,6 +63,9 @@ class FeatureStore:
         """Bytes of all files, as far as this process knows."""
         return self._bytes
 
+    def __contains__(self, key: str) -> bool:
+        return self._path(key).exists()
+
     def get(self, key: str) -> SliceFeatures | None:
         """Features stored under ``key`` (arrays float16 or float32), or None."""
         path = self._path(key)

@@ -120,6 +120,11 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether :meth:`get` would find something; reads nothing and counts nothing."""
+        disk = self.overflow if self.store is None else self.store
+        return key in self._kept or (disk is not None and key in disk)
+
     def get(self, key: str) -> SliceFeatures | None:
         """Features stored under ``key`` (numpy arrays, float16; not to be written to), or None."""
         with self._lock:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ..prompts.types import SlicePrompts
+from .look_ahead import NOWHERE, announce
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,8 @@ class SlicePredictor(Protocol):
     ``contrast(mask, index)`` and ``mean_under(mask, index)``, by which a walk notices that it has left the object, and
     ``goes_on(mask, index, beyond)``, which a walk whose last slice was refused asks before it looks ahead. The optional
     method ``reference(mask, index)`` gives what the object looks like, for ``SlicePrompts.references``, or None.
-    ``looks_near = True`` says that ``predict`` takes ``near`` (see ``Session.predict``).
+    ``looks_near = True`` says that ``predict`` takes ``near`` (see ``Session.predict``). The optional method
+    ``expect(index, onward)`` hears which slices come next, before each of them is asked for.
     """
 
     count: int
@@ -73,14 +76,17 @@ class Request:
         index, prompts, propagated: as in :meth:`SlicePredictor.predict`.
         near: the mask around the prompts is wanted; where a predictor can save work by that, what lies apart may be
             left out.
+        onward: slices that the run asks for next, in order, unless it ends before.
     """
 
     index: int
     prompts: SlicePrompts
     propagated: bool
     near: bool = False
+    onward: Sequence[int] = NOWHERE
 
     def serve(self, predictor: SlicePredictor) -> SliceResult:
         """The answer."""
+        announce(predictor, self.index, self.onward)
         more = {"near": True} if self.near and getattr(predictor, "looks_near", False) else {}
         return predictor.predict(self.index, self.prompts, propagated=self.propagated, **more)

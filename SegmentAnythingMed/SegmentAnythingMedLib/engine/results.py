@@ -26,9 +26,13 @@ class SessionResult(SliceResult):
 
 @dataclass
 class Counters:
-    """What a session did, for reports and benchmarks; times in seconds."""
+    """What a session did, for reports and benchmarks; times in seconds.
+
+    ``encodes`` counts slices (or regions), ``encoder_calls`` how often the encoder ran for them.
+    """
 
     encodes: int = 0
+    encoder_calls: int = 0
     decodes: int = 0
     encode_s: float = 0.0
     decode_s: float = 0.0

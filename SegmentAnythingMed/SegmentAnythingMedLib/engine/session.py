@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +26,12 @@ from ..space.intensity import IntensityMapping, estimate_mapping
 from ..space.planes import SliceStack
 from ..space.volume import Volume
 from .appearance import RING_PX, contrast_of, mean_under, seems_to_go_on
-from .features import FeatureCache, feature_key, slice_key
+from .features import FeatureCache
 from .orientation import Orientation
 from .point_search import agreement, find_object
 from .regions import choose_region, extent_of, still_fits
 from .results import Counters, SessionResult, ordered
+from .slice_encoder import SliceEncoder
 from .step_down import StepDown
 from .tracking import Tracker
 
@@ -83,7 +85,8 @@ class Session:
         self.reuse_regions = reuse_regions
         self.counters = Counters()
         self.lean = StepDown(self)
-        self._shown: dict[int, dict[Region | None, str]] = {}  # slice -> region -> content hash of its pixels
+        self._encoder = SliceEncoder(self)
+        self._shown = self._encoder.shown
         self._lock = threading.RLock()
         self._closed = False
         self._tracker: Tracker | None = None
@@ -115,17 +118,29 @@ class Session:
     def encode(self, indices: range | list[int], progress: Progress | None = None) -> int:
         """Encode whole slices ahead of time (idle time, or an explicit wish); returns how many were new.
 
-        Models that use regions are shown whole slices only for point prompts, so there is little to gain for them.
-        A cancel keeps what is done.
+        ``range(session.count)`` prepares the whole volume: prompts and propagations then encode nothing, but for
+        regions around small objects. Models that use regions are shown whole slices only for point prompts, so there
+        is little to gain for them. Slices are encoded together where the hardware gains by it (``look_ahead`` of the
+        model). A cancel keeps what is done.
         """
         progress = progress or Progress()
         before = self.counters.encodes
         progress.start("Encoding slices", len(indices))
-        for index in indices:
+        for number, index in enumerate(indices):
             progress.check()
+            self.expect(index, indices[number + 1 :])
             self.features(index, None)
             progress.advance()
         return self.counters.encodes - before
+
+    def expect(self, index: int, onward: Sequence[int]) -> None:
+        """Announce that slice ``index`` is asked for next and then, unless the walk ends, ``onward`` in this order.
+
+        If ``index`` has to be encoded as a whole slice, up to ``model.look_ahead`` of the others are encoded with it;
+        see :class:`~SegmentAnythingMedLib.engine.look_ahead.LookAhead`. Results do not depend on it.
+        """
+        with self._lock:
+            self._encoder.expect(index, onward)
 
     def features(self, index: int, region: Region | None) -> SliceFeatures:
         """Features of a slice or a region of it (in pixels of the shown slice), from the cache or made now.
@@ -136,24 +151,7 @@ class Session:
         with self._lock:
             if self._closed:
                 raise SegmentAnythingMedError("session.closed", "The session was closed; open a new one.")
-            begun = time.perf_counter()
-            image = self.orientation.show(self.stack.image(index))
-            frame = self.model.frame(self._shape, self._spacing, region)
-            shown = self._shown.setdefault(index, {})
-            if region not in shown:
-                shown[region] = slice_key(frame.visible(image))
-            key = feature_key(shown[region], self.model.info, frame, self.mapping.describe())
-            found = self.cache.get(key)
-            if found is not None:
-                self.counters.prepare_s += time.perf_counter() - begun
-                return found
-            patch = self.mapping.apply(frame.crop(image))
-            prepared = time.perf_counter()
-            features = self.lean.run(lambda: self.model.encode([patch], [frame])[0])
-            self.counters.encodes += 1
-            self.counters.encode_s += time.perf_counter() - prepared
-            self.counters.prepare_s += prepared - begun
-            return self.cache.put(key, features)
+            return self._encoder.features(index, region)
 
     def predict(
         self,

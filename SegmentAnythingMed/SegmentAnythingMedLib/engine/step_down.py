@@ -1,8 +1,8 @@
 """Where memory is short, work goes on with less of it, step by step, before it is given up.
 
-Smaller batches and half precision come first and are the encoder's own affair
-(:func:`~SegmentAnythingMedLib.models.encoding.run_encoder`). What is left is done here: fewer features in memory, then
-the CPU in place of the GPU, then an error with numbers.
+Smaller batches and half precision come first; where the encoder itself is told by PyTorch, it does so on its own
+(:func:`~SegmentAnythingMedLib.models.encoding.run_encoder`). What is left is done here: no slices encoded ahead, fewer
+features in memory, then the CPU in place of the GPU, then an error with numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 Found = TypeVar("Found")
+ONE_BY_ONE = "Memory was short: slices are no longer encoded ahead, but one by one, which can take longer."
 FEWER = "Memory was short: fewer features are kept, which can mean that slices are encoded again."
 ON_CPU = "The memory of the GPU was not enough; the rest was computed on the CPU, which takes longer."
 
@@ -53,7 +54,12 @@ class StepDown:
             self._busy = False
 
     def _repeated(self, work: Callable[[], Found]) -> Found:
-        steps = [self._keep_fewer, *([self._to_cpu] if self._session.model.device != "cpu" else [])]
+        model = self._session.model
+        steps = [
+            *([self._one_by_one] if model.look_ahead else []),
+            self._keep_fewer,
+            *([self._to_cpu] if model.device != "cpu" else []),
+        ]
         while True:
             try:
                 return work()
@@ -67,18 +73,24 @@ class StepDown:
                 raise _too_little(self._session.model.device)
             steps.pop(0)()
 
+    def _one_by_one(self) -> None:
+        self._session.model.look_ahead = 0
+        _empty_gpu(self._session.model.device)
+        self.told(ONE_BY_ONE)
+
     def _keep_fewer(self) -> None:
         self._session.cache.shrink()
         _empty_gpu(self._session.model.device)
-        self._note(FEWER)
+        self.told(FEWER)
 
     def _to_cpu(self) -> None:
         device = self._session.model.device
         move_to_cpu(self._session.model)
         _empty_gpu(device)
-        self._note(ON_CPU)
+        self.told(ON_CPU)
 
-    def _note(self, text: str) -> None:
+    def told(self, text: str) -> None:
+        """Note a step that was taken, once."""
         if text not in self.notes:
             self.notes.append(text)
 

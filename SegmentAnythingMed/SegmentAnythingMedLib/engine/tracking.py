@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..prompts.types import SlicePrompts
+from .look_ahead import NOWHERE, announce
 from .memory_bank import MemoryBank, SliceMemory
 from .predictor import SliceResult
 
@@ -80,12 +82,14 @@ class PromptedRequest:
 
 @dataclass(frozen=True, eq=False)
 class TrackedRequest:
-    """One call of :meth:`Tracker.tracked` that a run waits for."""
+    """One call of :meth:`Tracker.tracked` that a run waits for; ``onward`` as in ``predictor.Request``."""
 
     index: int
     bank: MemoryBank
     backward: bool = False
+    onward: Sequence[int] = NOWHERE
 
     def serve(self, predictor: Any) -> TrackedSlice:
         """The answer."""
+        announce(predictor, self.index, self.onward)
         return predictor.tracker.tracked(self.index, self.bank, backward=self.backward)

@@ -35,6 +35,11 @@ class Profile:
     dtype: torch.dtype | None
     batch: int
 
+    @property
+    def look_ahead(self) -> int:
+        """Slices that are encoded together with the one that a walk asks for: what a batch has room for beside it."""
+        return self.batch - 1
+
 
 def choose_device(name: str = "auto") -> str:
     """Name of a device that works: ``cpu`` or ``cuda:N``.

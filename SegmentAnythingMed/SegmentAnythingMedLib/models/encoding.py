@@ -16,9 +16,15 @@ Run = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
 @torch.no_grad()
 def run_encoder(
-    run: Run, inputs: torch.Tensor, *, device: str, dtype: torch.dtype | None, name: str
+    run: Run,
+    inputs: torch.Tensor,
+    *,
+    device: str,
+    dtype: torch.dtype | None,
+    name: str,
+    too_many: Callable[[], None] = lambda: None,
 ) -> tuple[torch.Tensor, ...]:
-    """Features of prepared images; half precision that overflows is repeated in float32 once.
+    """Features of prepared images; those that overflow in half precision are repeated in float32 once.
 
     Args:
         run: inputs [B, ...] on the device -> feature maps [B, ...] each.
@@ -26,6 +32,7 @@ def run_encoder(
         device: where ``run`` computes.
         dtype: from :func:`~SegmentAnythingMedLib.models.device.autocast_dtype`; None is float32.
         name: of the model, for messages.
+        too_many: called when the images did not fit into the memory together and are encoded one by one.
 
     Returns:
         The feature maps of ``run``, float32, finite.
@@ -34,9 +41,14 @@ def run_encoder(
         ModelError: ``model.nan`` when there is NaN or infinity in float32 too.
         DeviceError: ``device.memory`` when not even one image fits into the device's memory.
     """
-    features = _run_or_split(run, inputs, device, dtype, name)
+    features = _run_or_split(run, inputs, device, dtype, name, too_many)
     if dtype is not None and not _finite(features):
-        features = _run_or_split(run, inputs, device, None, name)
+        # the others stay as they are: what a slice gets must not depend on its neighbours
+        spoiled = [n for n, maps in enumerate(zip(*features, strict=True)) if not _finite(maps)]
+        for feature, repeated in zip(
+            features, _run_or_split(run, inputs[spoiled], device, None, name, too_many), strict=True
+        ):
+            feature[spoiled] = repeated
     if not _finite(features):
         raise nan_error(name, "image encoder")
     return features
@@ -62,7 +74,12 @@ def _finite(features: tuple[torch.Tensor, ...]) -> bool:
 
 
 def _run_or_split(
-    run: Run, inputs: torch.Tensor, device: str, dtype: torch.dtype | None, name: str
+    run: Run,
+    inputs: torch.Tensor,
+    device: str,
+    dtype: torch.dtype | None,
+    name: str,
+    too_many: Callable[[], None] = lambda: None,
 ) -> tuple[torch.Tensor, ...]:
     try:
         with autocast(device, dtype):
@@ -75,6 +92,7 @@ def _run_or_split(
         if half is None:
             raise DeviceError("device.memory", _memory_text(device, name))
         return _run_in_half(run, inputs, device, half, name)
+    too_many()
     parts = [_run_or_split(run, one, device, dtype, name) for one in inputs.split(1)]
     return tuple(torch.cat(features) for features in zip(*parts, strict=True))
 

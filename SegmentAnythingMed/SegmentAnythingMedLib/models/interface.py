@@ -108,6 +108,8 @@ class PromptableModel(ABC):
         decodes_together: True if :meth:`decode_many` is faster than so many single decodes.
         negatives_cap: how many negative points the model can make use of; None is any number.
         answers_unprompted: True if :meth:`decode_unprompted` answers.
+        look_ahead: slices ahead of a walk that are worth encoding together with the one that it asks for; falls to 0
+            when memory is too short for it.
     """
 
     info: ModelInfo
@@ -123,6 +125,7 @@ class PromptableModel(ABC):
     decodes_together: bool = False
     negatives_cap: int | None = None
     answers_unprompted: bool = False
+    look_ahead: int = 0
 
     @abstractmethod
     def frame(

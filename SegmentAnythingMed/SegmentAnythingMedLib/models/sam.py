@@ -70,7 +70,7 @@ class SamModel(PromptableModel):
         self.low_res_size = int(network.prompt_encoder.mask_input_size[0])
         self._preparation = PREPARATIONS[preprocessing]
         profile = choose_profile(device, precision)
-        self._dtype, self._batch = profile.dtype, profile.batch
+        self._dtype, self._batch, self.look_ahead = profile.dtype, profile.batch, profile.look_ahead
         self._network = network.to(device).eval()
         with torch.no_grad():
             self._position_code = self._network.prompt_encoder.get_dense_pe()  # depends on nothing, so computed once
@@ -108,11 +108,12 @@ class SamModel(PromptableModel):
             DeviceError: ``device.memory`` when not even one slice fits into the device's memory.
         """
         features: list[SliceFeatures] = []
-        for start in range(0, len(images), self._batch):
-            chosen = list(frames[start : start + self._batch])
+        while len(features) < len(images):
+            some = slice(len(features), len(features) + self._batch)  # fewer when memory ran short on the way
+            chosen = list(frames[some])
             inputs = [
                 self._preparation.prepare(to_uint8(image), frame)
-                for image, frame in zip(images[start : start + self._batch], chosen, strict=True)
+                for image, frame in zip(images[some], chosen, strict=True)
             ]
             embeddings = self._embed(torch.stack(inputs))
             features += [SliceFeatures({EMBEDDING: e}, frame) for e, frame in zip(embeddings, chosen, strict=True)]
@@ -204,7 +205,11 @@ class SamModel(PromptableModel):
             device=self.device,
             dtype=self._dtype,
             name=self.info.name,
+            too_many=self._one_by_one,
         )[0]
+
+    def _one_by_one(self) -> None:
+        self._batch, self.look_ahead = 1, 0
 
     def _encode_prompts(self, asked: NetworkPrompts) -> tuple[torch.Tensor, torch.Tensor]:
         """Sparse and dense prompt embeddings (batch of one)."""

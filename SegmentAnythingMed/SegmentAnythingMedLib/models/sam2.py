@@ -74,7 +74,7 @@ class Sam2Model(PromptableModel):
         self.network = network.to(device).eval()
         self._preparation = PREPARATIONS[preprocessing]
         profile = choose_profile(device, precision)
-        self.dtype, self._batch = profile.dtype, profile.batch
+        self.dtype, self._batch, self.look_ahead = profile.dtype, profile.batch, profile.look_ahead
         with torch.no_grad():
             self._position_code = network.sam_prompt_encoder.get_dense_pe()
             self._no_memory = network.no_mem_embed.reshape(1, -1, 1, 1)
@@ -110,14 +110,20 @@ class Sam2Model(PromptableModel):
             DeviceError: ``device.memory`` when not even one slice fits into the device's memory.
         """
         features: list[SliceFeatures] = []
-        for start in range(0, len(images), self._batch):
-            chosen = list(frames[start : start + self._batch])
+        while len(features) < len(images):
+            some = slice(len(features), len(features) + self._batch)  # fewer when memory ran short on the way
+            chosen = list(frames[some])
             inputs = [
                 self._preparation.prepare(to_uint8(image), frame)
-                for image, frame in zip(images[start : start + self._batch], chosen, strict=True)
+                for image, frame in zip(images[some], chosen, strict=True)
             ]
             maps = run_encoder(
-                self._run, torch.stack(inputs), device=self.device, dtype=self.dtype, name=self.info.name
+                self._run,
+                torch.stack(inputs),
+                device=self.device,
+                dtype=self.dtype,
+                name=self.info.name,
+                too_many=self._one_by_one,
             )
             features += [
                 SliceFeatures(dict(zip((FINE, MIDDLE, EMBEDDING), one, strict=True)), frame)
@@ -127,6 +133,9 @@ class Sam2Model(PromptableModel):
 
     def _run(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(self.network.forward_image(inputs)["backbone_fpn"])
+
+    def _one_by_one(self) -> None:
+        self._batch, self.look_ahead = 1, 0
 
     @torch.no_grad()
     def decode(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.look_ahead import after
 from ..engine.predictor import Request, SliceResult
 from ..prompts.projection import Bounds, mask_bounds
 from . import records
@@ -81,12 +82,12 @@ def fill_gap(
     shapes = {index: blend.at((index - low) / (high - low)) for index in range(low + 1, high)}
     upward: dict[int, Opinion] = {}
     source, known = masks[0], terms.references((masks[0], low), (masks[1], high))
-    for index in range(low + 1, high):
-        result, source = yield from _chain(index, source, shapes[index], terms, known)
+    for index in (up := range(low + 1, high)):
+        result, source = yield from _chain(index, source, shapes[index], terms, known, after(up, index))
         upward[index] = Opinion.of(result, shapes[index])
     source = masks[1]
-    for index in range(high - 1, low, -1):
-        result, source = yield from _chain(index, source, shapes[index], terms, known)
+    for index in (down := range(high - 1, low, -1)):
+        result, source = yield from _chain(index, source, shapes[index], terms, known, after(down, index))
         weight = (index - low) / (high - low)
         shape = shapes.pop(index)
         mask, predicted_iou = blended(upward.pop(index), Opinion.of(result, shape), weight, terms.shape)
@@ -94,10 +95,10 @@ def fill_gap(
 
 
 def _chain(
-    index: int, source: np.ndarray, shape: np.ndarray, terms: Terms, known: tuple[Any, ...]
+    index: int, source: np.ndarray, shape: np.ndarray, terms: Terms, known: tuple[Any, ...], onward: range
 ) -> Generator[Request, SliceResult, tuple[SliceResult, np.ndarray]]:
     """One step of a walk; the next step starts from the shape when this one went astray."""
-    result = yield from predict_from(index, parts_of(source, terms.settings), terms, known)
+    result = yield from predict_from(index, parts_of(source, terms.settings), terms, known, onward)
     astray = iou(result.mask, shape) < terms.settings.prior_iou or not result.mask.any()
     return result, shape if astray else result.mask
 

@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping
 import numpy as np
 from scipy import ndimage
 
+from ..engine.look_ahead import after
 from ..engine.memory_bank import POINTER_REACH, MemoryBank, SliceMemory
 from ..engine.tracking import TrackedRequest, TrackedSlice
 from . import records
@@ -43,13 +44,13 @@ def track_video(
     """
     keep = () if reset else range(start, start + POINTER_REACH + 1)
     bank = MemoryBank(conditioning, keep=keep)
-    for step, indices in ((1, range(start, count)), (-1, range(start, -1, -1) if start else ())):
+    for step, indices in ((1, range(start, count)), (-1, range(start, -1, -1) if start else range(0))):
         if step < 0 and reset:
             bank = MemoryBank(conditioning)
         for index in indices:
             if index in conditioning:
                 continue
-            result = yield TrackedRequest(index, bank, step < 0)
+            result = yield TrackedRequest(index, bank, step < 0, after(indices, index))
             bank.remember(index, result.memory, step)
             mask = result.mask
             if reset and index in run.masks:

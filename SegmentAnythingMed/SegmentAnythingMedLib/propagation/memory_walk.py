@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..engine.look_ahead import after
 from ..engine.memory_bank import MemoryBank
 from ..engine.tracking import TrackedRequest, TrackedSlice
 from . import records
@@ -42,8 +43,8 @@ def track_outward(run: MemoryRun, course: Outward, seed: np.ndarray, bank: Memor
     if terms.is_full(seed):
         run.end = records.STOPPED_FULL
         return
-    for index in range(course.start + course.step, course.barrier, course.step):
-        result = yield TrackedRequest(index, bank, course.step < 0)
+    for index in course.slices:
+        result = yield TrackedRequest(index, bank, course.step < 0, after(course.slices, index))
         lost = any(record.reason in ABSENT for record in refused)
         record = judge_tracked(terms, last, index, result, direction, abs(index - last_index), lost)
         if record.accepted or record.reason in ABSENT:
@@ -120,13 +121,13 @@ def track_gap(
     blend = ShapeBlend(*masks, terms.pixel_spacing)
     shapes = {index: blend.at((index - low) / (high - low)) for index in range(low + 1, high)}
     upward: dict[int, tuple[Opinion, TrackedSlice]] = {}
-    for index in range(low + 1, high):
-        result = yield from _chained(index, 1, banks[0], shapes[index], terms)
+    for index in (up := range(low + 1, high)):
+        result = yield from _chained(up, index, banks[0], shapes[index], terms)
         slim = replace(result, mask=None, logits=None, memory=None)  # whole slices need not be kept for the way back
         upward[index] = Opinion.of(result, shapes[index]), slim
-    for index in range(high - 1, low, -1):
+    for index in (down := range(high - 1, low, -1)):
         shape = shapes.pop(index)
-        result = yield from _chained(index, -1, banks[1], shape, terms)
+        result = yield from _chained(down, index, banks[1], shape, terms)
         opinion, other = upward.pop(index)
         weight = (index - low) / (high - low)
         mask, predicted_iou = blended(opinion, Opinion.of(result, shape), weight, terms.shape)
@@ -137,11 +138,11 @@ def track_gap(
 
 
 def _chained(
-    index: int, step: int, bank: MemoryBank, shape: np.ndarray, terms: Terms
+    steps: range, index: int, bank: MemoryBank, shape: np.ndarray, terms: Terms
 ) -> Generator[TrackedRequest, TrackedSlice, TrackedSlice]:
-    result = yield TrackedRequest(index, bank, step < 0)
+    result = yield TrackedRequest(index, bank, steps.step < 0, after(steps, index))
     if iou(result.mask, shape) >= terms.settings.prior_iou:
-        bank.remember(index, result.memory, step)
+        bank.remember(index, result.memory, steps.step)
     return result
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.appearance import CLOSE
+from ..engine.look_ahead import after
 from ..engine.predictor import Request, SliceResult
 from . import records
 from .evidence import Appearance, Confidence
@@ -36,6 +37,11 @@ class Outward:
     def step(self) -> int:
         """+1 or -1."""
         return 1 if self.barrier > self.start else -1
+
+    @property
+    def slices(self) -> range:
+        """Those that the walk comes to, in order, if it goes on to the barrier."""
+        return range(self.start + self.step, self.barrier, self.step)
 
     @property
     def most(self) -> int:
@@ -70,8 +76,9 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
         steps, least = abs(index - last_index), confidence.least(index)
         return judge(terms, last, index, answer, direction, steps, least, share)
 
-    for index in range(course.start + course.step, course.barrier, course.step):
-        result, record = yield from _ask(index, parts, terms, references, verdict)
+    for index in course.slices:
+        onward = after(course.slices, index)
+        result, record = yield from _ask(index, parts, terms, references, verdict, onward)
         if not record.accepted:
             run.refuse(record)
             refused.append(record)
@@ -92,14 +99,14 @@ def walk_outward(run: Run, course: Outward, seed: np.ndarray, terms: Terms) -> G
 
 def _ask(
     index: int, parts: list[np.ndarray], terms: Terms, references: tuple[Any, ...],
-    verdict: Callable[[int, SliceResult], SliceRecord],
+    verdict: Callable[[int, SliceResult], SliceRecord], onward: range,
 ) -> Generator[Request, SliceResult, tuple[SliceResult, SliceRecord]]:  # fmt: skip
     """The model's answer and what becomes of it.
 
     A model that is shown what the object looks like sometimes finds it gone too early. Where the answer is refused, it
     is asked once more without, and believed if the pixels under its mask look like the object.
     """
-    result = yield from predict_from(index, parts, terms, references)
+    result = yield from predict_from(index, parts, terms, references, onward)
     record = verdict(index, result)
     if record.accepted or not references:
         return result, record

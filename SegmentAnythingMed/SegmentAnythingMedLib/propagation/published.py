@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..engine.look_ahead import NOWHERE, after
 from ..engine.predictor import Request, SliceResult
 from ..prompts.projection import Projection, project
 from . import records
@@ -100,9 +101,9 @@ class _Volume:
     def outward(self, start: int, barrier: int) -> Generator[Request, SliceResult, str]:
         """Walk until the neighbours overlap less than the threshold; the slice that disagrees is discarded."""
         step = 1 if barrier > start else -1
-        for index in range(start + step, barrier, step):
+        for index in (slices := range(start + step, barrier, step)):
             source = self.mask(index - step)
-            result = yield from self._ask(index, source)
+            result = yield from self._ask(index, source, onward=after(slices, index))
             record = _record(index, result, source, records.FORWARD if step > 0 else records.BACKWARD)
             if record.iou < self._terms.settings.iou_threshold:
                 reason = records.STOPPED_IOU if record.area else records.STOPPED_ABSENT
@@ -115,7 +116,7 @@ class _Volume:
         """Walk over all of ``indices`` without a threshold."""
         for index in indices:
             source = self.mask(index - indices.step)
-            result = yield from self._ask(index, source)
+            result = yield from self._ask(index, source, onward=after(indices, index))
             direction = records.FORWARD if indices.step > 0 else records.BACKWARD
             self._keep(_record(index, result, source, direction), result)
 
@@ -125,13 +126,15 @@ class _Volume:
         result = yield from self._ask(index, source, single=False)
         self._keep(_record(index, result, source, records.BLEND), result)
 
-    def _ask(self, index: int, source: np.ndarray, single: bool = True) -> Generator[Request, SliceResult, SliceResult]:
+    def _ask(
+        self, index: int, source: np.ndarray, single: bool = True, onward: range = NOWHERE
+    ) -> Generator[Request, SliceResult, SliceResult]:
         settings = self._terms.settings
         projection: Projection = settings.projection if single else replace(settings.projection, single=False)
         prompts = project(source, projection, box_extension=settings.box_extension, as_published=True)
         if prompts.empty or prompts.only_negative:
             return SliceResult(np.zeros_like(source), np.full(source.shape, -1.0, dtype=np.float32), 0.0)
-        return (yield Request(index, prompts, propagated=True, near=bool(settings.near)))
+        return (yield Request(index, prompts, propagated=True, near=bool(settings.near), onward=onward))
 
     def _keep(self, record: SliceRecord, result: SliceResult) -> None:
         self._masks[record.index] = result.mask

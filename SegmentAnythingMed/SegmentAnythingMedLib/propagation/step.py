@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from ..engine.look_ahead import NOWHERE
 from ..engine.predictor import Request, SliceResult
 from ..prompts.projection import mask_bounds, project
 from .settings import PropagationSettings
@@ -46,7 +47,13 @@ def parts_of(mask: np.ndarray, settings: PropagationSettings) -> list[np.ndarray
     return parts
 
 
-def predict_from(index: int, parts: list[np.ndarray], terms: Terms, references: tuple[Any, ...] = ()) -> Step:
+def predict_from(
+    index: int,
+    parts: list[np.ndarray],
+    terms: Terms,
+    references: tuple[Any, ...] = (),
+    onward: Sequence[int] = NOWHERE,
+) -> Step:
     """Ask for slice ``index`` with prompts from the parts of a neighbour's mask (at least one, none empty).
 
     Args:
@@ -54,6 +61,7 @@ def predict_from(index: int, parts: list[np.ndarray], terms: Terms, references: 
         parts: from :func:`parts_of`.
         terms: settings and geometry.
         references: from :meth:`Terms.references`.
+        onward: slices that the walk comes to next, see ``Request``.
 
     Returns:
         The union of the answers: logits are the largest, the predicted IoU is weighted by area.
@@ -67,7 +75,8 @@ def predict_from(index: int, parts: list[np.ndarray], terms: Terms, references: 
             part, settings.projection, box_extension=settings.box_extension, min_margin_px=terms.min_margin_px
         )
         prompts = replace(prompts, references=references)
-        answers.append((yield Request(index, prompts, propagated=single_mask, near=settings.near is not False)))
+        near = settings.near is not False
+        answers.append((yield Request(index, prompts, propagated=single_mask, near=near, onward=onward)))
     return answers[0] if len(answers) == 1 else _joined(answers)
 
 

@@ -5,6 +5,7 @@ from .form import form as _
 SENTENCES = (
     ("", _("Encoding slices")),
     ("", _("Memory was short: fewer features are kept, which can mean that slices are encoded again.")),
+    ("", _("Memory was short: slices are no longer encoded ahead, but one by one, which can take longer.")),
     ("", _("The memory of the GPU was not enough; the rest was computed on the CPU, which takes longer.")),
     ("device.lost", _(
         "The GPU stopped answering in the middle of the work (it was reset, or its driver failed). Start "
