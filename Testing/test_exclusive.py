@@ -13,7 +13,7 @@ def draft(name: str, columns: slice, logit: float, window=WHOLE) -> Draft:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[:, 1:5, columns] = True
     logits = np.full(SHAPE, logit, dtype=np.float16)[window]
-    return Draft(name, "found", mask, mask.copy(), window=window, logits=logits)
+    return Draft(name, "found", mask, mask.copy(), mask.copy(), window=window, logits=logits)
 
 
 def test_the_surer_one_gets_what_both_claim() -> None:

@@ -53,6 +53,17 @@ def test_a_lesion_that_moved_and_grew_is_followed(grown) -> None:
     assert found.flag.colour in ("amber", "red")
 
 
+def test_agreement_is_that_of_the_model_alone_however_much_the_warped_contour_counts(model) -> None:
+    follow_up = visit(ellipsoid((10, 36, 40)), seed=1)
+    alone, joined = (
+        adapted(model, follow_up, settings=replace(SETTINGS, trust=trust)).structures["lesion"] for trust in (0.0, 5.0)
+    )
+    assert not np.array_equal(alone.segmented, joined.segmented)
+    assert joined.agreement.dice == alone.agreement.dice
+    assert joined.agreement.gaps_mm == alone.agreement.gaps_mm
+    assert joined.agreement.volume_to_prior != alone.agreement.volume_to_prior  # of what is offered
+
+
 def test_every_slice_of_the_draft_has_a_decision_and_a_reason(grown) -> None:
     _, result = grown
     found = result.structures["lesion"]

@@ -1,4 +1,8 @@
-"""Two opinions about one structure, compared: the warped contour (W) and what the model found (S)."""
+"""Two opinions about one structure, compared: the warped contour (W) and what the model found (S).
+
+In the prior-visit mode S stands here for the model's own answer, before it is joined with W: joined with it, it would
+agree with W whatever the image shows.
+"""
 
 from __future__ import annotations
 

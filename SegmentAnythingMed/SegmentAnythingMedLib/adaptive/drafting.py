@@ -139,7 +139,7 @@ class VisitPair:
         if found.outcome == words_of.RESOLVED and found.place is not None:
             heat = arena.paste(found.place.heat_map, shape)
         return Draft(
-            name, found.outcome, warped, arena.paste(segmented, shape),
+            name, found.outcome, warped, arena.paste(segmented, shape), arena.paste(found.segmented, shape),
             None if found.boxed is None else arena.paste(found.boxed > 0, shape), arena.window,
             whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
             () if self.comparable else (OTHER_MODALITY,),

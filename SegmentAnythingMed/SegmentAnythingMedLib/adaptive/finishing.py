@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from . import visit_results as words_of
@@ -40,14 +42,16 @@ def finished(draft: Draft, pair: VisitPair, warped: WarpedMask, report: Registra
 
 
 def _agreement(draft: Draft, pair: VisitPair, prior_ml: float) -> Agreement | None:
-    """S against W; None where there is no S."""
+    """The model's own answer against W, which S has been joined with; None where there is no S."""
     if draft.outcome != words_of.FOUND:
         return None
-    return measure_agreement(
-        draft.segmented, draft.warped, pair.follow_up, prior_ml=prior_ml, axis=pair.axis, box_only=draft.boxed,
+    agreement = measure_agreement(
+        draft.own, draft.warped, pair.follow_up, prior_ml=prior_ml, axis=pair.axis, box_only=draft.boxed,
         distance_ratio=_median([d.rho for d in draft.slices]),
         predicted_iou=_median([d.predicted_iou for d in draft.slices]),
     )  # fmt: skip
+    volume_ml = np.count_nonzero(draft.segmented) * pair.follow_up.voxel_ml
+    return replace(agreement, volume_to_prior=volume_ml / prior_ml)
 
 
 def _median(values: list[float | None]) -> float | None:

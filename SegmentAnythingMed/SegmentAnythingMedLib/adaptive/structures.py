@@ -26,6 +26,7 @@ class Draft:
         outcome: see ``visit_results``.
         warped: bool, W.
         segmented: bool, S.
+        own: bool, the model's answer before it was joined with the warped contour: what W is compared with.
         boxed: bool, S_box, or None.
         window, logits: part of the grid that was searched, and float16 logits of S there; None without a search.
         slices: decisions.
@@ -40,6 +41,7 @@ class Draft:
     outcome: str
     warped: np.ndarray
     segmented: np.ndarray
+    own: np.ndarray
     boxed: np.ndarray | None = None
     window: tuple[slice, slice, slice] | None = None
     logits: np.ndarray | None = None
@@ -59,7 +61,7 @@ class Draft:
 def without_search(name: str, outcome: str, warped: np.ndarray, *remarks: str) -> Draft:
     """A structure that was not searched for: outside the image, or by choice."""
     nothing = np.zeros_like(warped)
-    return Draft(name, outcome, warped, nothing, remarks=remarks)
+    return Draft(name, outcome, warped, nothing, nothing, remarks=remarks)
 
 
 def make_exclusive(drafts: dict[str, Draft], prior_masks: dict[str, np.ndarray]) -> None:

@@ -129,10 +129,11 @@ class StructureResult:
         name: as on the prior visit.
         outcome: ``found``, ``possibly resolved``, ``not in image`` or ``registration only``.
         mask: the draft that is offered, bool [K, J, I] of the follow-up; all False when there is nothing to offer.
-        segmented: S, what the model found.
+        segmented: S, what the model found, joined with W where the visits look alike.
         warped: W, the prior's mask through the transform.
         flag: green, amber or red with reasons and slices.
-        agreement: the figures behind the flag; None where S and W cannot be compared.
+        agreement: the figures behind the flag, of the model's own answer and W (``volume_to_prior``: of S); None where
+            they cannot be compared.
         slices: one decision per slice that was looked at, in order.
         changes: sizes on both visits.
         prompts: slice -> prompts used, editable.
