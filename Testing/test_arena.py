@@ -35,6 +35,18 @@ def test_what_is_cut_out_can_be_pasted_back(axis: str) -> None:
 
 
 @pytest.mark.parametrize("axis", ["k", "j", "i"])
+def test_a_part_of_the_stage_keeps_its_place(axis: str) -> None:
+    arena = arena_on(axis)
+    part = np.s_[1:4, 2:9, 3:8]
+    near, whole = arena.closer(part), arena.follow_up.volume
+    assert np.array_equal(np.moveaxis(near.voxels, "kji".index(axis), 0), arena.cut(visit(PRIOR, seed=1).voxels)[part])
+    corner = [3, 2]
+    corner.insert(2 - "kji".index(axis), 1)
+    expected = whole.affine.ijk_to_lps(np.array([corner], dtype=float))
+    assert np.allclose(near.affine.ijk_to_lps(np.zeros((1, 3))), expected)
+
+
+@pytest.mark.parametrize("axis", ["k", "j", "i"])
 def test_prompts_go_there_and_back(axis: str) -> None:
     arena = arena_on(axis)
     inside = arena.warped[len(arena.warped) // 2]

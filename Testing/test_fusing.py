@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from SegmentAnythingMedLib.adaptive.fusing import agreement_of_images, fuse
+from SegmentAnythingMedLib.adaptive.fusing import agreement_of_images, fuse, surroundings
 from SegmentAnythingMedLib.evaluation.metrics import dice
 from visit_phantom import SPACING, ellipsoid
 
@@ -58,3 +58,17 @@ def test_other_brightness_and_contrast_are_no_disagreement(slope: float, offset:
     assert trust[near].mean() > 0.8
     assert trust.min() >= 0
     assert trust.max() <= 1
+
+
+def test_nothing_far_from_both_opinions_matters() -> None:
+    rough = ellipsoid((10, 38, 36), 9.0)
+    both = [picture(TRUTH), picture(TRUTH, 1)]
+    part = surroundings(rough | TRUTH, STEPS)
+    assert any(cut.start > 0 for cut in part)
+    whole = fuse(logits(rough, 1.0), EVERY, TRUTH, *both, STEPS, 1.0)
+    near = fuse(logits(rough, 1.0)[part], EVERY[part[0]], TRUTH[part], *(b[part] for b in both), STEPS, 1.0)
+    assert np.array_equal(near.mask, whole.mask[part])
+    assert near.fit == pytest.approx(whole.fit, abs=1e-6)
+    far = np.ones(TRUTH.shape, bool)
+    far[part] = False
+    assert not whole.mask[far].any()

@@ -6,11 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from registration_phantom import bump, rotation
+from SegmentAnythingMedLib.adaptive.bspline import SplineGrid
 from SegmentAnythingMedLib.adaptive.inversion import inverse_points, inverted
-from SegmentAnythingMedLib.adaptive.pulling import displacements
+from SegmentAnythingMedLib.adaptive.mask_distance import signed_distance
+from SegmentAnythingMedLib.adaptive.pulling import displacements, pull
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
-from SegmentAnythingMedLib.adaptive.warping import signed_distance, voxels_of, warp_image, warp_mask
+from SegmentAnythingMedLib.adaptive.warping import voxels_of, warp_image, warp_mask
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.space.affine import Affine
 from SegmentAnythingMedLib.space.volume import Volume
@@ -160,6 +163,24 @@ def test_a_deformation_carries_the_mask_and_can_be_undone():
     back, worst = inverted(transform, before, spacing_mm=3.0)
     assert worst < 0.3
     assert np.abs(back.map_points(probes) - found).max() < 0.4
+
+
+def test_a_spline_is_followed_closely_on_grids_much_finer_than_its_knots():
+    region = sitk.Image([40, 36, 30], sitk.sitkFloat32)
+    region.SetSpacing((2.0, 2.0, 2.0))
+    region.SetOrigin((CENTRE - 35).tolist())
+    splines = SplineGrid.around(np.array([78.0, 70.0, 58.0]), 14.0)
+    coefficients = 5 * np.random.default_rng(4).standard_normal((3, *splines.count[::-1])) * splines.free()
+    transform = VisitTransform(splines.transform(coefficients, region), "known")
+    fine = grid((30, 70, 90), (0.6, 0.5, 1.2), rotation(0.2, 0.1, -0.3))
+    ramp = grid((60, 60, 60), (3.0, 3.0, 3.0))
+    places = points_of(ramp).astype(np.float32)
+    seen = pull(places, ramp.affine, transform, fine.affine, fine.shape)
+    exact = points_of(fine) + displacements(transform, fine.affine, fine.shape)
+    inside = ramp.contains(ramp.affine.lps_to_ijk(exact.reshape(-1, 3))).reshape(fine.shape)
+    assert inside.mean() > 0.9
+    assert np.abs(seen - exact)[inside].max() < 0.15
+    assert np.abs(seen - exact)[inside].mean() < 0.02
 
 
 def test_displacements_on_a_permuted_grid_are_those_of_the_points():

@@ -125,9 +125,16 @@ def scaled(masks: np.ndarray, factor: float) -> np.ndarray:
     if not masks.any():
         return masks
     centre = np.array(ndimage.center_of_mass(masks))
+    box = ndimage.find_objects(masks.view(np.uint8))[0]
+    ends = np.array([[part.start - 1, part.stop] for part in box])
+    ends = np.concatenate([ends, centre[:, None] + factor * (ends - centre[:, None])], axis=1)
+    low = np.maximum(np.floor(ends.min(axis=1)).astype(int), 0)
+    part = tuple(slice(int(a), int(b) + 1) for a, b in zip(low, np.ceil(ends.max(axis=1)), strict=True))
     inverse = np.eye(3) / factor
-    out = ndimage.affine_transform(masks.astype(np.float32), inverse, centre - inverse @ centre, order=1)
-    return out > 0.5
+    out = np.zeros_like(masks)
+    near = masks[part].astype(np.float32)
+    out[part] = ndimage.affine_transform(near, inverse, (centre - low) @ (np.eye(3) - inverse), order=1) > 0.5
+    return out
 
 
 def _score(answer: Candidate) -> float:

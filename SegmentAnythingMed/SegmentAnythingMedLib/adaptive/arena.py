@@ -68,6 +68,13 @@ class Arena:
         """The arena's part of an array [K, J, I] as slices [N, H, W], a view."""
         return np.moveaxis(masks[self.window], AXES.index(self.axis), 0)
 
+    def closer(self, part: tuple[slice, slice, slice]) -> Volume:
+        """A part of the follow-up's volume in the arena; ``part`` is of (slices, rows, columns)."""
+        volume, cut = self.follow_up.volume, [*part[1:]]
+        cut.insert(AXES.index(self.axis), part[0])
+        start = [one.indices(n)[0] for one, n in zip(cut, volume.shape, strict=True)]
+        return replace(volume, voxels=volume.voxels[tuple(cut)], affine=volume.affine.shifted(start[::-1]))
+
     @property
     def corner(self) -> tuple[int, int]:
         """(row, column) of the follow-up's whole slices that pixel (0, 0) of the arena's is."""

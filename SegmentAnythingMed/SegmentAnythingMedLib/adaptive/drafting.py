@@ -19,7 +19,7 @@ from . import visit_results as words_of
 from .arena import Arena, open_arena
 from .candidates import Candidate
 from .following import without_crumbs
-from .fusing import Fused, fuse
+from .fusing import fuse, surroundings
 from .methods import one_shot_method
 from .p2sam_settings import P2SAMSettings
 from .part_matching import PartMatcher
@@ -131,9 +131,8 @@ class VisitPair:
         logits = _logits(arena, found)
         segmented, fit = found.segmented, None
         if found.outcome == words_of.FOUND and found.start is not None and self.comparable:
-            fused = self._fused(arena, found, logits, transform)
-            fit = fused.fit
-            segmented = without_crumbs(fused.mask, found.segmented)
+            joined, fit = self._joined(arena, found, logits, transform)
+            segmented = without_crumbs(joined, found.segmented)
         whole_logits = np.moveaxis(logits, 0, AXES.index(arena.axis)).astype(np.float16)
         heat = None
         if found.outcome == words_of.RESOLVED and found.place is not None:
@@ -145,19 +144,26 @@ class VisitPair:
             () if self.comparable else (OTHER_MODALITY,),
         )  # fmt: skip
 
-    def _fused(self, arena: Arena, found: Search, logits: np.ndarray, transform: VisitTransform) -> Fused:
-        """The model's answer, and the warped contour where the visits look alike."""
-        pulled = self.mappings[0].apply(warp_image(self.prior.volume, arena.follow_up.volume, transform).voxels)
+    def _joined(
+        self, arena: Arena, found: Search, logits: np.ndarray, transform: VisitTransform
+    ) -> tuple[np.ndarray, float]:
+        """The model's answer with the warped contour where the visits look alike, bool [N, H, W]; how well W fits."""
+        part = surroundings(arena.warped | (logits > 0), arena.spacing)
+        pulled = self.mappings[0].apply(warp_image(self.prior.volume, arena.closer(part), transform).voxels)
         before = np.moveaxis(pulled.reshape(*pulled.shape[:3], -1).mean(axis=-1), AXES.index(arena.axis), 0)
-        today = np.stack([grey(arena.follow_up, n) for n in range(arena.follow_up.count)])
+        today = np.stack([grey(arena.follow_up, n)[part[1:]] for n in range(arena.follow_up.count)[part[0]]])
         chosen = found.followed.chosen
         decided = np.zeros(len(logits), dtype=bool)
         decided[max(min(chosen) - BEYOND, 0) : max(chosen) + 1 + BEYOND] = True
-        fused = fuse(logits, decided, arena.warped, today, before, arena.spacing, self.settings.trust)
+        joined = fuse(
+            logits[part], decided[part[0]], arena.warped[part], today, before, arena.spacing, self.settings.trust
+        )
+        mask = np.zeros_like(arena.warped)
+        mask[part] = joined.mask
         for index, candidate in chosen.items():
             if candidate.source == words_of.EDITED:
-                fused.mask[index] = candidate.mask
-        return fused
+                mask[index] = candidate.mask
+        return mask, joined.fit
 
 
 def _logits(arena: Arena, found: Search) -> np.ndarray:

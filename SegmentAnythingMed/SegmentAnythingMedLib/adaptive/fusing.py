@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .warping import signed_distance
+from .mask_distance import distance_to, signed_distance
 
 SMOOTH_MM = 1.5
 """Standard deviation of the window in which visits are compared."""
@@ -25,6 +25,8 @@ MOST_LOGIT = 6.0
 """Both opinions are cut at this logit."""
 TOLERATED = 0.2
 """Difference of the visits, in parts of the structure's contrast, from which the warped contour is no evidence."""
+_TAIL = 4.0
+"""Standard deviations after which a Gaussian window ends."""
 NOISE = 1.5
 """Differences up to this multiple of the median one are noise."""
 
@@ -73,6 +75,19 @@ def fuse(
     return Fused(mask, trust, float(trust[rim].mean()) if rim.any() else 0.0)
 
 
+def surroundings(masks: np.ndarray, spacing: np.ndarray) -> tuple[slice, slice, slice]:
+    """Part of [N, H, W] outside of which nothing bears on how two opinions are joined; all of it for no mask.
+
+    Args:
+        masks: bool [N, H, W]: wherever either opinion is.
+        spacing: (slice, row, column) in mm.
+    """
+    reach = np.ceil((AROUND_MM + _TAIL * SMOOTH_MM) / spacing).astype(int) + 1
+    found = ndimage.find_objects(masks.view(np.uint8))
+    box = found[0] if found else tuple(slice(0, n) for n in masks.shape)
+    return tuple(slice(max(part.start - r, 0), part.stop + r) for part, r in zip(box, reach, strict=True))
+
+
 def agreement_of_images(
     today: np.ndarray, before: np.ndarray, warped: np.ndarray, found: np.ndarray, spacing: np.ndarray
 ) -> np.ndarray:
@@ -85,7 +100,7 @@ def agreement_of_images(
         spacing: (slice, row, column) in mm.
     """
     either = warped | found
-    near = ndimage.distance_transform_edt(~either, sampling=spacing) <= AROUND_MM
+    near = distance_to(either, spacing) <= AROUND_MM
     slope, offset = _line(before[near], today[near])
     matched = slope * before + offset
     ring = near & ~ndimage.binary_dilation(either)

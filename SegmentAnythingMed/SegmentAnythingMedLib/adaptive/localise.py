@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.signal import fftconvolve
 
 from .arena import Arena
+from .mask_distance import distance_to
 
 LEAST = 0.35
 """Correlation below which nothing was recognised."""
@@ -51,7 +52,7 @@ def find_place(arena: Arena, search_mm: float) -> Place:
     spacing = arena.spacing
     step = np.maximum(1, np.floor(GRID_MM / spacing + 1e-6)).astype(int)
     today, before = (_grey(session)[tuple(slice(None, None, s) for s in step)] for session in _sessions(arena))
-    near = ndimage.distance_transform_edt(~arena.rigid, sampling=spacing) <= RIM_MM
+    near = distance_to(arena.rigid, spacing) <= RIM_MM
     weight = near[tuple(slice(None, None, s) for s in step)].astype(np.float32)
     if not weight.any():
         weight = np.ones_like(weight)
@@ -107,9 +108,10 @@ def correlations(image: np.ndarray, picture: np.ndarray, weight: np.ndarray) -> 
 def _heat_map(arena: Arena, scores: np.ndarray, start: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Likeness at the voxel where the structure's centre would be."""
     centre = np.array(ndimage.center_of_mass(arena.rigid)) if arena.rigid.any() else np.array(arena.rigid.shape) / 2
-    places = np.indices(arena.rigid.shape, dtype=np.float32)
-    index = [(places[a] - centre[a]) / step[a] + start[a] for a in range(3)]
-    return np.clip(ndimage.map_coordinates(scores.astype(np.float32), index, order=1, mode="constant"), 0, 1)
+    there = ndimage.affine_transform(
+        scores.astype(np.float32), 1.0 / step, start - centre / step, arena.rigid.shape, order=1, mode="constant"
+    )
+    return np.clip(there, 0, 1)
 
 
 def moved(mask: np.ndarray, offset: tuple[int, int, int]) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ..engine.results import SessionResult
 from ..prompts.projection import mask_bounds
 from ..prompts.types import SlicePrompts
 from . import visit_results as words_of
 from .candidates import Asker, Candidate
+from .mask_distance import distance_to
 from .one_shot import OneShotMethod
 from .views import square_region, view
 
@@ -43,7 +43,7 @@ class PartMatcher:
         centre = ((col0 + col1 - 1) / 2, (row0 + row1 - 1) / 2)
         region = square_region(session, centre, _SIDE * longest + self.reach_mm)
         target = view(session, index, region)
-        near = ndimage.distance_transform_edt(~expected, sampling=session.pixel_spacing) <= self.reach_mm
+        near = distance_to(expected, session.pixel_spacing) <= self.reach_mm
         result = self.method.segment(
             asker.looks.one_shot(index), target, restrict=near, avoid=asker.arena.neighbours[index] & ~expected
         )

@@ -12,9 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..space.affine import Affine
-from .transforms import VisitTransform, affine_transform, chain
+from .transforms import VisitTransform, affine_transform, chain, parts_of
 
 LINEAR, NEAREST, CUBIC = sitk.sitkLinear, sitk.sitkNearestNeighbor, sitk.sitkBSpline
+_NODES_PER_KNOT = 7
 _AS_STORED = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
 
 
@@ -49,9 +50,43 @@ def pull(
         path = affine_transform(affine.inverse @ transform.matrix @ target.matrix)
     else:
         path = chain(affine_transform(target.matrix), transform.itk, affine_transform(affine.inverse))
+        path = _lighter(path, transform, target, shape)
     size = [int(n) for n in shape[::-1]]
     pulled = sitk.Resample(image, size, path, interpolator, (0.0,) * 3, (1.0,) * 3, np.eye(3).ravel().tolist(), outside)
     return sitk.GetArrayFromImage(pulled)
+
+
+def _lighter(
+    path: sitk.Transform, transform: VisitTransform, target: Affine, shape: tuple[int, int, int]
+) -> sitk.Transform:
+    """A path through B-splines as a field of displacements that is as fine as they bend, where the voxels are finer.
+
+    A B-spline costs many times what the sampling of the image does. Linear between nodes a seventh of a knot apart, a
+    bend of 5 mm from one knot to the next is off by less than 0.04 mm.
+    """
+    knots = _knots_mm(transform)
+    if knots is None:
+        return path
+    stride = np.maximum(np.floor(knots / _NODES_PER_KNOT / np.linalg.norm(target.matrix[:3, :3], axis=0)), 1)
+    size = np.ceil((np.array(shape[::-1]) - 1) / stride).astype(int) + 1
+    if np.prod(size) * 2 > np.prod(shape):
+        return path
+    field = sitk.TransformToDisplacementField(
+        path, sitk.sitkVectorFloat64, [int(n) for n in size], (0.0,) * 3, stride.tolist()
+    )
+    return sitk.DisplacementFieldTransform(field)
+
+
+def _knots_mm(transform: VisitTransform) -> float | None:
+    """Least distance of control points; None where anything but B-splines bends space."""
+    found = []
+    for part in parts_of(transform.itk):
+        if part.GetTransformEnum() == sitk.sitkBSplineTransform:
+            lengths = np.array(part.GetTransformDomainPhysicalDimensions())
+            found.append(float((lengths / np.array(part.GetTransformDomainMeshSize())).min()))
+        elif not part.IsLinear():
+            return None
+    return min(found, default=None)
 
 
 def displacements(transform: VisitTransform, grid: Affine, shape: tuple[int, int, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..space.affine import Affine
 from ..space.volume import Volume
 from .inversion import inverse_points
+from .mask_distance import signed_distance
 from .pulling import CUBIC, LINEAR, NEAREST, pull
 from .transforms import VisitTransform
 
@@ -131,21 +132,6 @@ def voxels_of(mask: np.ndarray, most: int) -> np.ndarray:
     flat = np.flatnonzero(mask)
     flat = flat[:: max(1, -(-len(flat) // most))]
     return np.stack(np.unravel_index(flat, mask.shape)[::-1], axis=1)
-
-
-def signed_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Distance to the border of a mask in mm, below zero inside, float32 [K, J, I].
-
-    The border lies half-way between voxels inside and outside, as the voxels of a segmentation are drawn.
-
-    Args:
-        mask: bool [K, J, I] with at least one voxel outside.
-        spacing: (I, J, K) in mm.
-    """
-    sampling = [float(s) for s in spacing[::-1]]
-    distance = ndimage.distance_transform_edt(~mask, sampling=sampling)
-    distance -= ndimage.distance_transform_edt(mask, sampling=sampling)
-    return distance.astype(np.float32)
 
 
 def _region(
