@@ -72,6 +72,8 @@ WHERE = {
         "test_step_down.test_a_gpu_that_is_too_small_hands_over_to_the_cpu",
         "test_step_down.test_one_image_that_does_not_fit_is_tried_in_half_precision",
         "test_step_down.test_what_is_never_enough_is_an_error_with_numbers_and_the_session_lives",
+        "test_look_ahead.test_memory_too_short_for_several_slices_is_enough_for_one",
+        "test_look_ahead.test_what_does_not_help_is_followed_by_the_next_steps",
         "test_sam.test_a_batch_that_does_not_fit_is_split",
     ],
     73: ["test_estimate.test_what_the_machine_cannot_do_is_refused_before_it_is_begun"],

@@ -25,9 +25,9 @@ def sam_med2d() -> dict:
 
 
 @cache
-def sam2() -> dict:
+def sam2(version: str = "2.1") -> dict:
     require_sam2()
-    return {"model": official_sam2("tiny", "2.1", 256).state_dict()}
+    return {"model": official_sam2("tiny", version, 256).state_dict()}
 
 
 def medicosam() -> dict:
@@ -96,6 +96,30 @@ def test_import_segment_and_report(folder, sample, capsys, family):
     assert (model["name"], model["family"], model["licence"]) == ("mine", family, "CC0-1.0")
     assert len(model["sha256"]) == 64
     assert (folder / "mask.nii.gz").is_file()
+
+
+OTHERS = {
+    "a low-rank fine-tuning": (lambda: {"model_state": tuned("micro-sam").state_dict()}, {"family": "sam"}, []),
+    "SAM 2.0 on single slices": (lambda: sam2("2.0"), {"family": "sam2", "image_size": "256"}, ["--engine", "prompt"]),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_forms_of_these_families_are_walked_too(folder, sample, capsys, kind):
+    make, sidecar, options = OTHERS[kind]
+    file, report = folder / "best.pt", folder / "report.json"
+    torch.save(make(), file)
+    Path(f"{file}.json").write_text(json.dumps({"licence": "CC0-1.0", **sidecar}))
+    run("models", "import", str(file), "--as", "mine", capsys=capsys)
+    run(
+        "segment", str(sample / "ct.nii.gz"), "--box", BOX, "--model", "mine", "--limits", "9,11", *options,
+        "--output", str(folder / "mask.nii.gz"), "--report", str(report), capsys=capsys,
+    )  # fmt: skip
+    told = json.loads(report.read_text(encoding="utf-8"))
+    assert (told["model"]["family"], told["settings"]["engine"]) == (sidecar["family"], "prompt")
+    assert {record["index"] for record in told["objects"][0]["records"]} == {9, 10, 11}
+    assert told["objects"][0]["voxels"] > 0
+    assert told["counters"]["encodes"] == 3
 
 
 def test_a_low_rank_fine_tuning_by_path(folder, sample, capsys):

@@ -53,6 +53,17 @@ def test_training_files_open_and_keep_their_decoder(tmp_path, with_decoder):
     features = model.encode([image.astype(np.float32) / 255], [frame])[0]
     ours = model.decode(features, SlicePrompts(box=box)).logits
     assert float(np.abs(ours - theirs).max()) <= 1e-4 * float(np.ptp(theirs))
+    points, labels = np.array([[12.0, 30.5], [20.0, 8.0]]), np.array([1, 0])
+    theirs, quality, low_res = predictor.predict(points, labels, return_logits=True)
+    best = int(np.argmax(quality))
+    corrected, _, _ = predictor.predict(
+        points, labels, mask_input=low_res[best][None], multimask_output=False, return_logits=True
+    )
+    clicks = SlicePrompts(points, labels)
+    ours = model.decode(features, clicks, multimask_output=True).logits
+    assert float(np.abs(ours - theirs).max()) <= 1e-4 * float(np.ptp(theirs))
+    ours = model.decode(features, clicks, mask_input=low_res[best]).logits
+    assert float(np.abs(ours - corrected).max()) <= 1e-4 * float(np.ptp(corrected))
 
 
 def test_data_sets_in_a_training_file_are_read_as_nothing(tmp_path, monkeypatch):

@@ -185,6 +185,25 @@ def test_medsam_prepares_and_scales_its_own_way(stock, tmp_path):
     assert ((theirs > 0.5) == (ours.logits > 0)).mean() > 0.999
 
 
+def test_medsam_takes_points_and_a_last_mask_in_its_own_frame(stock, tmp_path):
+    """Beyond the published box: a click scaled by each side, and the logits of an answer as they are."""
+    model = load_model(save_stock_sam(tmp_path / "medsam_vit_b.pth", stock), "cpu")
+    image = picture((60, 100))
+    features = encode(model, image)
+    first = model.decode(features, SlicePrompts(box=(10.0, 5.0, 80.0, 50.0))).low_res_logits
+    ours = model.decode(features, SlicePrompts(**POINTS), mask_input=first[0])
+    without = model.decode(features, SlicePrompts(**POINTS))
+    scaled = torch.tensor(POINTS["points"] / [100, 60] * 128).float()[None]
+    with torch.no_grad():
+        sparse, dense = stock.prompt_encoder(
+            points=(scaled, torch.tensor(POINTS["labels"])[None]), boxes=None, masks=torch.tensor(first)[None]
+        )
+        embedding = torch.as_tensor(features.tensors["image_embedding"])[None]
+        theirs, _ = stock.mask_decoder(embedding, stock.prompt_encoder.get_dense_pe(), sparse, dense, False)
+    assert close(ours.low_res_logits, theirs[0].numpy())
+    assert not close(without.low_res_logits, theirs[0].numpy()), "the mask prompt must matter"
+
+
 def test_preprocessing_matters(stock, tmp_path):
     path = save_stock_sam(tmp_path / "tiny.pth", stock)
     as_sam, as_medsam = (load_model(path, "cpu", family=family) for family in ("sam", "medsam"))

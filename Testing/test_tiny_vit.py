@@ -110,7 +110,9 @@ def test_mobile_sam_equals_the_official_predictor(tmp_path, shape, prompts):
     assert close(corrected.logits, again)
 
 
-def lite_medsam(network, image: np.ndarray, box: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+def lite_medsam(
+    network, image: np.ndarray, box: tuple[float, ...], mask_input: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The published steps for a picture whose sides are halved: (probabilities of the slice, low-res logits)."""
     height, width = image.shape
     halves = image.reshape(height // 2, 2, width // 2, 2).astype(np.float64).mean(axis=(1, 3))
@@ -121,7 +123,8 @@ def lite_medsam(network, image: np.ndarray, box: tuple[float, ...]) -> tuple[np.
     corners = torch.tensor([int(value * size / max(height, width)) for value in box]).float()[None]
     with torch.no_grad():
         embedding = network.image_encoder(torch.tensor(padded).float().expand(1, 3, -1, -1))
-        sparse, dense = network.prompt_encoder(points=None, boxes=corners, masks=None)
+        masks = None if mask_input is None else torch.from_numpy(mask_input)[None]
+        sparse, dense = network.prompt_encoder(points=None, boxes=corners, masks=masks)
         low_res, _ = network.mask_decoder(embedding, network.prompt_encoder.get_dense_pe(), sparse, dense, False)
         cut = low_res[..., : unit.shape[0], : unit.shape[1]]
         logits = F.interpolate(cut, (height, width), mode="bilinear", align_corners=False)
@@ -139,6 +142,10 @@ def test_lite_medsam_prepares_and_scales_its_own_way(tmp_path, shape):
     ours = model.decode(features, SlicePrompts(box=box))
     assert close(ours.low_res_logits, low_res)
     assert close(1 / (1 + np.exp(-ours.logits)), theirs)
+    again, _ = lite_medsam(network, image, box, low_res)
+    corrected = model.decode(features, SlicePrompts(box=box), mask_input=low_res[0])
+    assert close(1 / (1 + np.exp(-corrected.logits)), again)
+    assert not close(again, theirs), "the mask prompt must matter"
     shifted = model.decode(features, SlicePrompts(box=(5.6, 6.0, 41.9, 31.9)))
     assert close(shifted.logits, ours.logits), "corners are cut to whole pixels of the input"
 
