@@ -7,18 +7,21 @@ Scans, changes and pairs: ``bench_adaptive.json``. Of every scan a part around t
 follow-up is made by ``evaluation/known_truth.py``, so that the true contour of the follow-up is known. Thresholds were
 tuned on the scans of the split *tune*; the bars are told for the split *report*. On the real pairs the one-shot
 baselines run on the same model, the same registration and the same part of the slices, on the slices of the warped
-contour (they have no way to say that the structure is not there). Rows and sums are left in the folder as JSON; tables
-are printed as Markdown.
+contour (they have no way to say that the structure is not there). Tables are printed as Markdown; with ``--out`` rows
+and sums are left in the folder as JSON, every row as soon as it is there: a run that was cut goes on with the others,
+unless the library or the plan has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from multiprocessing import get_context
@@ -208,6 +211,47 @@ def show_pairs(rows: list[dict[str, Any]]) -> None:
         print("| mean | | " + " | ".join(f"{np.mean([row['dice'][n] for row in rows]):.3f}" for n in names) + " |")
 
 
+def digest_of_code() -> str:
+    """Hash of the library, of this script and of its plan."""
+    here = Path(__file__).resolve()
+    files = [here, here.with_suffix(".json"), *sorted((here.parents[1] / "SegmentAnythingMed").rglob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+class Kept:
+    """Rows of earlier runs with the same choices, and of this one, in a file of JSON lines.
+
+    Args:
+        folder: for ``rows.jsonl``; nothing is kept when None.
+        choices: what a row depends on beside its name.
+    """
+
+    def __init__(self, folder: Path | None, choices: dict[str, Any]) -> None:
+        self.file, self.choices, self.known = None, choices, {}
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / "rows.jsonl"
+        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+        self.known = {line["name"]: line["row"] for line in map(json.loads, lines) if line["choices"] == choices}
+
+    def row(self, pool: ProcessPoolExecutor, function: Callable[..., dict], job: tuple, name: str) -> Future:
+        """The row of a job: known, or computed in the pool and kept when it is there."""
+        if name in self.known:
+            done: Future = Future()
+            done.set_result(self.known[name])
+            return done
+        job = pool.submit(function, *job)
+        job.add_done_callback(lambda done: self._keep(name, done))
+        return job
+
+    def _keep(self, name: str, done: Future) -> None:
+        if self.file is not None and not done.cancelled() and done.exception() is None:
+            line = json.dumps({"name": name, "choices": self.choices, "row": done.result()})
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+
 def jobs_of(args: argparse.Namespace, plan: dict[str, Any]) -> tuple[list[tuple], list[tuple]]:
     """Arguments of :func:`run_known` and :func:`run_pair`."""
     known = [
@@ -241,9 +285,11 @@ def main() -> None:
         os.environ.setdefault(name, "1")  # one process per core; the spawned ones read it
     known, pairs = jobs_of(args, json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8")))
     begun = time.perf_counter()
+    kept = Kept(args.out, {"model": args.model, "seed": args.seed, "code": digest_of_code()})
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        first, second = [pool.submit(run_known, *job) for job in known], [pool.submit(run_pair, *job) for job in pairs]
-        rows, real = [job.result() for job in first], [job.result() for job in second]
+        rows = [kept.row(pool, run_known, job, f"{job[1]['name']}: {job[2]['name']}") for job in known]
+        real = [kept.row(pool, run_pair, job, job[1]["name"]) for job in pairs]
+        rows, real = [[row.result() for row in some] for some in (rows, real)]
     show_known(rows)
     sums = {split: bars([r for r in rows if r["split"] == split]) for split in ("tune", "report")}
     for split, figures in sums.items():
@@ -251,7 +297,6 @@ def main() -> None:
     show_pairs(real)
     print(f"\n{time.perf_counter() - begun:.0f} s in all")
     if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
         done = {"model": args.model, "seed": args.seed, "known": rows, "sums": sums, "pairs": real}
         (args.out / "adaptive.json").write_text(json.dumps(done, indent=1))
 
