@@ -109,7 +109,9 @@ def test_gpus_with_room_encode_several_slices_together(monkeypatch, gibibytes, b
     pretend_cuda(monkeypatch, 1)
     room = SimpleNamespace(total_memory=gibibytes << 30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: room)
-    assert device.choose_profile("cuda:0") == device.Profile(torch.bfloat16, batch)
+    profile = device.choose_profile("cuda:0")
+    assert profile == device.Profile(torch.bfloat16, batch)
+    assert profile.look_ahead == batch - 1, "the slice that is asked for is one of the batch"
 
 
 @pytest.mark.parametrize("has_bf16", [False, True])
@@ -178,5 +180,5 @@ def test_features_come_back_as_float32():
 def test_description_names_precision_and_threads():
     facts = device.describe_device("cpu")
     assert facts["device"] == "cpu"
-    assert facts["precision"] == "float32"
+    assert (facts["precision"], facts["batch"]) == ("float32", 1)
     assert facts["threads"] == torch.get_num_threads()

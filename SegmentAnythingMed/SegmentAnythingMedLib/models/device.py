@@ -162,12 +162,13 @@ def limit_threads(wanted: int | None = None) -> int:
 
 
 def describe_device(device: str) -> dict[str, Any]:
-    """Facts about a device for reports: name, memory in bytes, default precision, threads, TF32."""
-    dtype = autocast_dtype(device)
+    """Facts about a device for reports: name, memory in bytes, default precision and batch, threads, TF32."""
+    profile = choose_profile(device)
     facts: dict[str, Any] = {
         "device": device,
         "torch": torch.__version__,
-        "precision": "float32" if dtype is None else str(dtype).removeprefix("torch."),
+        "precision": "float32" if profile.dtype is None else str(profile.dtype).removeprefix("torch."),
+        "batch": profile.batch,
     }
     if device == "cpu":
         facts["threads"] = torch.get_num_threads()
