@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from SegmentAnythingMedLib.adaptive.fusing import agreement_of_images, fuse, surroundings
+from SegmentAnythingMedLib.adaptive.tissue import learn_tissue
 from SegmentAnythingMedLib.evaluation.metrics import dice
 from visit_phantom import SPACING, ellipsoid
 
@@ -61,14 +62,38 @@ def test_other_brightness_and_contrast_are_no_disagreement(slope: float, offset:
 
 
 def test_nothing_far_from_both_opinions_matters() -> None:
-    rough = ellipsoid((10, 38, 36), 9.0)
-    both = [picture(TRUTH), picture(TRUTH, 1)]
-    part = surroundings(rough | TRUTH, STEPS)
+    truth, rough = (np.pad(mask, ((4, 4), (20, 20), (20, 20))) for mask in (TRUTH, ellipsoid((10, 38, 36), 9.0)))
+    both, every = [picture(truth), picture(truth, 1)], np.ones(len(truth), dtype=bool)
+    tissue = learn_tissue(both[1], truth, STEPS)
+    part = surroundings(rough | truth, STEPS)
     assert any(cut.start > 0 for cut in part)
-    whole = fuse(logits(rough, 1.0), EVERY, TRUTH, *both, STEPS, 1.0)
-    near = fuse(logits(rough, 1.0)[part], EVERY[part[0]], TRUTH[part], *(b[part] for b in both), STEPS, 1.0)
+    whole = fuse(logits(rough, 1.0), every, truth, *both, STEPS, 1.0, tissue)
+    near = fuse(logits(rough, 1.0)[part], every[part[0]], truth[part], *(b[part] for b in both), STEPS, 1.0, tissue)
     assert np.array_equal(near.mask, whole.mask[part])
     assert near.fit == pytest.approx(whole.fit, abs=1e-6)
-    far = np.ones(TRUTH.shape, bool)
+    far = np.ones(truth.shape, bool)
     far[part] = False
     assert not whole.mask[far].any()
+
+
+def test_what_grew_is_recognised_by_its_voxels() -> None:
+    today = ellipsoid(radius_mm=15)
+    shy = np.where(today, -1.0, -3.0).astype(np.float32)  # the model has not seen that it grew
+    shy[TRUTH] = 2.0
+    tissue = learn_tissue(picture(TRUTH, 1), TRUTH, STEPS)
+    alone, helped = (
+        fuse(shy, EVERY, TRUTH, picture(today), picture(TRUTH, 1), STEPS, 1.0, heard) for heard in (None, tissue)
+    )
+    assert dice(helped.mask, today) > 0.95 > dice(alone.mask, today) + 0.05
+    brighter = fuse(shy, EVERY, TRUTH, 1.6 * picture(today) - 0.1, picture(TRUTH, 1), STEPS, 1.0, tissue)
+    assert dice(brighter.mask, helped.mask) > 0.98
+
+
+def test_a_structure_changed_anywhere_is_believed_less_everywhere() -> None:
+    rough = ellipsoid((10, 39, 36), 12.0)
+    changed = ellipsoid() | ellipsoid((10, 36, 46), 12.0)
+    same, other = (fuse(logits(rough), EVERY, TRUTH, picture(today), picture(TRUTH, 1), STEPS, 2.0) for today in
+                   (TRUTH, changed))  # fmt: skip
+    left = np.s_[:, :, :30]
+    assert same.fit > 0.97 > 0.93 > other.fit
+    assert dice(same.mask[left], TRUTH[left]) > dice(other.mask[left], TRUTH[left])

@@ -27,6 +27,7 @@ from .references import grey
 from .searching import Search, search
 from .slicewise import search_slicewise
 from .structures import Draft, decisions_of
+from .tissue import Tissue, learn_tissue
 from .transforms import VisitTransform
 from .visit_results import PriorVisit
 from .visit_settings import VisitSettings
@@ -156,14 +157,22 @@ class VisitPair:
         decided = np.zeros(len(logits), dtype=bool)
         decided[max(min(chosen) - BEYOND, 0) : max(chosen) + 1 + BEYOND] = True
         joined = fuse(
-            logits[part], decided[part[0]], arena.warped[part], today, before, arena.spacing, self.settings.trust
-        )
+            logits[part], decided[part[0]], arena.warped[part], today, before, arena.spacing, self.settings.trust,
+            _tissue(arena),
+        )  # fmt: skip
         mask = np.zeros_like(arena.warped)
         mask[part] = joined.mask
         for index, candidate in chosen.items():
             if candidate.source == words_of.EDITED:
                 mask[index] = candidate.mask
         return mask, joined.fit
+
+
+def _tissue(arena: Arena) -> Tissue | None:
+    """What the prior teaches about the structure's voxels."""
+    part = surroundings(arena.rigid, arena.spacing)
+    image = np.stack([grey(arena.prior, n)[part[1:]] for n in range(arena.prior.count)[part[0]]])
+    return learn_tissue(image, arena.rigid[part], arena.spacing)
 
 
 def _logits(arena: Arena, found: Search) -> np.ndarray:

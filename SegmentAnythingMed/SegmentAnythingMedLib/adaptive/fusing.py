@@ -2,8 +2,8 @@
 
 Where the prior's image, pulled through the transform, looks like the follow-up, its contour fits too, often to a
 fraction of a pixel; where it does not (a tumour has grown into other tissue, an organ slid past another), the contour
-is no evidence, and the model's answer stands alone. This is appearance mismatch after warping, which tells errors of
-warped labels better than the registration's own certainty does.
+is no evidence, and the model's answer stands, with what the voxels themselves look like. This is appearance mismatch
+after warping, which tells errors of warped labels better than the registration's own certainty does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from .mask_distance import distance_to, signed_distance
+from .tissue import BLURS_MM, Tissue
 
 SMOOTH_MM = 1.5
 """Standard deviation of the window in which visits are compared."""
@@ -27,6 +28,15 @@ TOLERATED = 0.2
 """Difference of the visits, in parts of the structure's contrast, from which the warped contour is no evidence."""
 _TAIL = 4.0
 """Standard deviations after which a Gaussian window ends."""
+FITS, LEAST_WEIGHT = (0.93, 0.97), 0.19
+"""Mean likeness of the visits along the warped contour between which its weight grows from the least share to all:
+where all around a structure nothing but noise differs, its contour fits to a fraction of a pixel; where something has
+changed, the registration has bent the contour elsewhere too."""
+RIM_MM = 3.0
+TISSUE_WEIGHT, TISSUE_MM = 2.0, 8.0
+"""Weight of the voxels' look where it tells them surely, and how far from both opinions it is asked."""
+LEAST_SLOPE = 0.05
+"""Visits whose brightness has less to do with each other teach each other nothing."""
 NOISE = 1.5
 """Differences up to this multiple of the median one are noise."""
 
@@ -54,6 +64,7 @@ def fuse(
     before: np.ndarray,
     spacing: np.ndarray,
     weight: float,
+    tissue: Tissue | None = None,
 ) -> Fused:
     """Join both opinions.
 
@@ -64,15 +75,24 @@ def fuse(
         today: float32 [N, H, W], the follow-up, 0..1.
         before: the prior's image through the whole transform, likewise.
         spacing: (slice, row, column) in mm.
-        weight: of the warped contour where the visits agree fully, relative to the model's.
+        weight: of the warped contour where the visits agree fully, all around the structure and at the place in
+            question, relative to the model's.
+        tissue: what tells the structure's voxels from others, or None.
     """
-    trust = agreement_of_images(today, before, warped, logits > 0, spacing)
+    found = logits > 0
+    away = distance_to(warped | found, spacing)
+    slope, offset = _line(before[away <= AROUND_MM], today[away <= AROUND_MM])
+    trust = _alike(today, slope * before + offset, warped, found, away, spacing)
     distance = signed_distance(np.pad(warped, 1), spacing[::-1])[1:-1, 1:-1, 1:-1]
+    rim = np.abs(distance) <= RIM_MM
+    fit = float(trust[rim].mean()) if rim.any() else 0.0
     shape = np.clip(-STEEPNESS * distance, -MOST_LOGIT, MOST_LOGIT)
+    weight *= np.interp(fit, FITS, (LEAST_WEIGHT, 1.0))
     joined = np.clip(logits, -MOST_LOGIT, MOST_LOGIT) + weight * trust * shape
-    mask = (joined > 0) & decided[:, None, None]
-    rim = np.abs(distance) <= 3.0
-    return Fused(mask, trust, float(trust[rim].mean()) if rim.any() else 0.0)
+    if tissue is not None and slope > LEAST_SLOPE:
+        asked = (away <= TISSUE_MM) & decided[:, None, None]
+        joined += TISSUE_WEIGHT * tissue.voice * tissue.logits((today - offset) / slope, asked, spacing)
+    return Fused((joined > 0) & decided[:, None, None], trust, fit)
 
 
 def surroundings(masks: np.ndarray, spacing: np.ndarray) -> tuple[slice, slice, slice]:
@@ -82,7 +102,8 @@ def surroundings(masks: np.ndarray, spacing: np.ndarray) -> tuple[slice, slice, 
         masks: bool [N, H, W]: wherever either opinion is.
         spacing: (slice, row, column) in mm.
     """
-    reach = np.ceil((AROUND_MM + _TAIL * SMOOTH_MM) / spacing).astype(int) + 1
+    reach_mm = max(AROUND_MM + _TAIL * SMOOTH_MM, TISSUE_MM + _TAIL * max(BLURS_MM))
+    reach = np.ceil(reach_mm / spacing).astype(int) + 1
     found = ndimage.find_objects(masks.view(np.uint8))
     box = found[0] if found else tuple(slice(0, n) for n in masks.shape)
     return tuple(slice(max(part.start - r, 0), part.stop + r) for part, r in zip(box, reach, strict=True))
@@ -99,11 +120,17 @@ def agreement_of_images(
         found: bool [N, H, W], the model's answer.
         spacing: (slice, row, column) in mm.
     """
-    either = warped | found
-    near = distance_to(either, spacing) <= AROUND_MM
-    slope, offset = _line(before[near], today[near])
-    matched = slope * before + offset
-    ring = near & ~ndimage.binary_dilation(either)
+    away = distance_to(warped | found, spacing)
+    slope, offset = _line(before[away <= AROUND_MM], today[away <= AROUND_MM])
+    return _alike(today, slope * before + offset, warped, found, away, spacing)
+
+
+def _alike(
+    today: np.ndarray, matched: np.ndarray, warped: np.ndarray, found: np.ndarray, away: np.ndarray, spacing: np.ndarray
+) -> np.ndarray:
+    """``matched``: the prior in today's brightness; ``away``: mm to either opinion."""
+    near = away <= AROUND_MM
+    ring = near & ~ndimage.binary_dilation(warped | found)
     unit = abs(float(np.median(matched[warped])) - float(np.median(matched[ring]))) if ring.any() else 0.0
     unit = max(unit, float(matched[near].std()), 1e-3)
     difference = np.abs(ndimage.gaussian_filter(today - matched, SMOOTH_MM / spacing))

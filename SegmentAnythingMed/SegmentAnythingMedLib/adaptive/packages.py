@@ -25,6 +25,19 @@ def k_means_class() -> Any:
     return KMeans
 
 
+def forest_class() -> Any:
+    """scikit-learn's ``ExtraTreesClassifier``.
+
+    Raises:
+        InputError: ``adaptive.package``.
+    """
+    try:
+        from sklearn.ensemble import ExtraTreesClassifier
+    except ImportError:
+        raise _missing("scikit-learn") from None
+    return ExtraTreesClassifier
+
+
 def optimal_transport() -> ModuleType:
     """POT, the package ``ot``.
 

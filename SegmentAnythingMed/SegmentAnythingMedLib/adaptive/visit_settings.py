@@ -38,7 +38,8 @@ class VisitSettings:
         references: slices of the prior that show the model what a structure looks like, at most.
         key_slices: slices on which the anchor is looked for.
         least_area: masks below this part of the largest one are an end.
-        trust: how much the warped contour counts in S where the visits look alike, relative to the model; 0 is nothing.
+        trust: how much the warped contour counts in S where the visits look alike all around the structure, relative to
+            the model; 0 is nothing.
         propagate: also walk from the anchor slice outward, as a candidate beside the others.
         baseline: also make a mask from the warped box alone, as a second opinion.
         policy: draft per structure, one of :data:`POLICIES`; ``""`` names the default of all others.
@@ -56,7 +57,7 @@ class VisitSettings:
     references: int = 5
     key_slices: int = 5
     least_area: float = 0.02
-    trust: float = 1.5
+    trust: float = 4.0
     propagate: bool = True
     baseline: bool = True
     policy: Mapping[str, str] = field(default_factory=dict)
