@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from SegmentAnythingMedLib.adaptive import visit_results as words_of
 from SegmentAnythingMedLib.adaptive.candidates import Candidate
 from SegmentAnythingMedLib.adaptive.following import Follower, without_crumbs
@@ -45,6 +47,38 @@ def test_growth_beyond_the_expected_ends_is_followed_to_its_end() -> None:
     areas = truth.sum(axis=(1, 2))
     assert np.array_equal(found.stack(truth.shape)[areas > 80], truth[areas > 80])
     assert not found.stack(truth.shape)[areas == 0].any()
+
+
+def column(low: int, high: int, count: int = 40, rows: tuple[int, int] = (20, 32)) -> np.ndarray:
+    """A structure of equal slices low..high."""
+    mask = np.zeros((count, 48, 48), dtype=bool)
+    mask[low : high + 1, slice(*rows), 20:32] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("truth", "last", "open_end"), [((18, 25), 25, False), ((18, 28), 28, False), ((18, 39), 29, True)]
+)
+def test_the_range_is_extended_once_where_the_last_slice_is_still_clear(truth, last: int, open_end: bool) -> None:
+    expected = column(18, 21)  # 4 slices: the range ends 4 slices beyond, then once more
+    found = followed(Seeing(column(*truth)), expected)
+    assert max(found.chosen) == last
+    assert found.open_ends == ([last] if open_end else [])
+
+
+def test_the_range_is_not_extended_for_a_remnant() -> None:
+    truth = column(18, 39)
+    truth[24:, 23:, :] = False
+    truth[24:, :, 22:] = False  # 6 pixels of 144
+    wide = np.where(np.arange(40)[:, None, None] < 24, 0.9, 0.3)
+    asker = Seeing(truth)
+    plain = asker.ask
+
+    def doubting(index: int, hint: np.ndarray, source: str) -> Candidate:
+        return replace(plain(index, hint, source), predicted_iou=float(wide[index, 0, 0]))
+
+    asker.ask = doubting
+    assert max(followed(asker, column(18, 21)).chosen) <= 25
 
 
 def test_no_walk_when_it_is_not_wanted() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import SegmentAnythingMedError
-from ..propagation.shapes import centroid, iou
+from ..propagation.shapes import centroid, dice, iou
 from .arena import Arena
 from .candidates import Asker, Candidate
 from .localise import Place, moved
@@ -66,7 +66,7 @@ def opinions(arena: Arena, place: Place | None) -> dict[str, np.ndarray]:
     named.update((name, scaled(arena.warped, factor)) for name, factor in SIZES.items())
     kept: dict[str, np.ndarray] = {}
     for name, masks in named.items():
-        if masks.any() and all(_dice(masks, other) < SAME for other in kept.values()):
+        if masks.any() and all(dice(masks, other) < SAME for other in kept.values()):
             kept[name] = masks
     return kept
 
@@ -149,8 +149,3 @@ def matched_start(arena: Arena, looks: PriorLooks, matched: Candidate) -> np.nda
     rows_cols = np.subtract(centroid(matched.mask), centroid(arena.rigid[looks.nearest(matched.index)[0]]))
     offset = (0, *(int(np.floor(d + 0.5)) for d in rows_cols))
     return moved(arena.rigid, offset)
-
-
-def _dice(first: np.ndarray, second: np.ndarray) -> float:
-    total = np.count_nonzero(first) + np.count_nonzero(second)
-    return 2.0 * np.count_nonzero(first & second) / total if total else 1.0

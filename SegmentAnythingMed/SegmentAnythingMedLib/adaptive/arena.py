@@ -168,7 +168,8 @@ def _window(
     window = []
     for axis, ((low, high), step) in enumerate(zip(spans, spacing, strict=True)):
         if axis == stack_axis:
-            margin = max(settings.extent_mm, 3 * step, 0.25 * sizes[axis], settings.search_mm)
+            # twice the reach of a walk beyond the expected end, which may be taken once more
+            margin = max(2 * settings.extent_mm, 6 * step, 0.5 * sizes[axis], settings.search_mm)
         else:
             margin = settings.search_mm + _ROOM * in_plane
         reach = int(np.ceil(margin / step))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..propagation.shapes import shifted
+from ..propagation.shapes import dice, shifted
 from .arena import Arena
 from .candidates import Asker, Candidate
 from .references import PriorLooks, neighbour_distance
@@ -63,7 +63,7 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     # the same machinery as for the follow-up, with the prior in its place
     asker = Asker(replace(arena, follow_up=arena.prior), looks, unit, arena.rigid)
     answers = _own_slices(asker, looks)
-    dices = [_dice(answer.mask, looks.mask[answer.index]) for answer in answers]
+    dices = [dice(answer.mask, looks.mask[answer.index]) for answer in answers]
     middle = looks.medoid if unit is not None else looks.indices[len(looks.indices) // 2]
     places = [shifted(looks.mask[middle], _offset(looks.mask[middle], way, _BESIDE)) for way in _WAYS]
     whole = 0.9 * np.count_nonzero(looks.mask[middle])
@@ -118,8 +118,3 @@ def _threshold(own: list[float], beside: list[float], fall_back: float) -> float
 def _sure(own: list[float], loose: float) -> float:
     known = [r for r in own if np.isfinite(r)]
     return min(max(SURE, SURE_TIMES * float(np.median(known))), loose) if known else min(SURE, loose)
-
-
-def _dice(first: np.ndarray, second: np.ndarray) -> float:
-    total = np.count_nonzero(first) + np.count_nonzero(second)
-    return 2.0 * np.count_nonzero(first & second) / total if total else 1.0

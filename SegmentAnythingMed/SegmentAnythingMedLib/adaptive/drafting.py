@@ -142,7 +142,7 @@ class VisitPair:
             name, found.outcome, warped, arena.paste(segmented, shape), arena.paste(found.segmented, shape),
             None if found.boxed is None else arena.paste(found.boxed > 0, shape), arena.window,
             whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
-            () if self.comparable else (OTHER_MODALITY,),
+            found.doubts if self.comparable else (*found.doubts, OTHER_MODALITY),
         )  # fmt: skip
 
     def _joined(

@@ -21,6 +21,8 @@ _CONTINUES = 0.4
 """IoU with the last slice's mask from which a walk beyond the expected end goes on."""
 _GROWS = 1.3
 """A mask beyond the expected end may be larger than the last one by this factor."""
+_CLEAR_PART, _CLEAR_IOU = 0.1, 0.5
+"""Part of the largest area, and predicted IoU, with which a structure is clearly there on a slice."""
 _SMALL_PART = 0.1
 """3-D parts smaller than this share of the largest are dropped unless the prior had them too."""
 _LATER_WINS = 1.05
@@ -35,11 +37,15 @@ class Followed:
         chosen: slice -> the candidate whose mask is kept.
         refused: slice -> why nothing is kept there.
         tried: slice -> source -> score.
+        again: (first, last) slice of every part that was found from a second anchor.
+        open_ends: slices beyond which it goes on, but was not followed.
     """
 
     chosen: dict[int, Candidate] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     tried: dict[int, dict[str, float]] = field(default_factory=dict)
+    again: list[tuple[int, int]] = field(default_factory=list)
+    open_ends: list[int] = field(default_factory=list)
 
     def stack(self, shape: tuple[int, ...]) -> np.ndarray:
         """All masks, bool [N, H, W]."""
@@ -78,12 +84,12 @@ class Follower:
         """From rough masks [N, H, W] of the structure to decisions."""
         rough = {n: masks[n] for n in range(len(masks)) if masks[n].any()}
         for index, prompts in self.given.items():
-            self._offer(self.asker.given(index, prompts, words_of.EDITED))
+            self.offer(self.asker.given(index, prompts, words_of.EDITED))
         for hint_source in (words_of.SEGMENTED, words_of.PROPAGATED):
             hints = rough if hint_source == words_of.SEGMENTED else self._hints(rough)
             for index, hint in hints.items():
                 self.progress.check()
-                self._offer(self.asker.ask(index, hint, hint_source))
+                self.offer(self.asker.ask(index, hint, hint_source))
         self._match(rough)
         self._walk_on(masks)
         return self.found
@@ -110,37 +116,51 @@ class Follower:
         low, high = min(self.found.chosen), max(self.found.chosen)
         for index in [n for n in rough if low < n < high and n not in self.found.chosen]:
             self.progress.check()
-            self._offer(self.matcher.match(self.asker, index, rough[index]), sure=True)
+            self.offer(self.matcher.match(self.asker, index, rough[index]), sure=True)
 
     def _walk_on(self, masks: np.ndarray) -> None:
-        """Beyond the expected ends, from the last slice outward."""
+        """Beyond the expected ends, from the last slice outward; once further where it is still clearly there."""
         if not self.settings.propagate or not self.found.chosen:
             return
-        low, high = self._range(masks)
-        for step, last in ((1, max(self.found.chosen)), (-1, min(self.found.chosen))):
-            index = last + step
-            while low <= index <= high:
-                self.progress.check()
-                before = self.found.chosen[index - step]
-                answer = self.asker.ask(index, before.mask, words_of.PROPAGATED)
-                if not self._goes_on(before.mask, answer.mask):
-                    self.found.refused.setdefault(index, "the structure ends here")
-                    break
-                if not self._offer(answer, sure=True):
-                    break
-                index += step
+        for step in (1, -1):
+            near, far = (self._limit(masks, step, times) for times in (1, 2))
+            if self._walk(step, near) != near or near == far or not self._clear(near):
+                continue
+            if self._walk(step, far) == far and 0 < far < len(masks) - 1 and self._clear(far):
+                self.found.open_ends.append(far)
 
-    def _goes_on(self, last: np.ndarray, mask: np.ndarray) -> bool:
-        return iou(last, mask) >= _CONTINUES and np.count_nonzero(mask) <= _GROWS * np.count_nonzero(last)
+    def _walk(self, step: int, limit: int) -> int:
+        """From the last slice on as far as a limit; the last slice then."""
+        index = (max if step > 0 else min)(self.found.chosen) + step
+        while (limit - index) * step >= 0:
+            self.progress.check()
+            before = self.found.chosen[index - step]
+            answer = self.asker.ask(index, before.mask, words_of.PROPAGATED)
+            if not goes_on(before.mask, answer.mask):
+                self.found.refused.setdefault(index, "the structure ends here")
+                break
+            if not self.offer(answer, sure=True):
+                break
+            index += step
+        return index - step
 
-    def _range(self, masks: np.ndarray) -> tuple[int, int]:
+    def _limit(self, masks: np.ndarray, step: int, times: int) -> int:
+        """The last slice that is looked at; it may be one of the stage's own ends."""
         found = np.flatnonzero(masks.any(axis=(1, 2)))
         spacing = self.asker.arena.follow_up.slice_spacing
         beyond = max(3, int(np.ceil(0.25 * len(found))), int(np.ceil(self.settings.extent_mm / spacing)))
-        return max(int(found[0]) - beyond, 0), min(int(found[-1]) + beyond, len(masks) - 1)
+        end = int(found[-1 if step > 0 else 0]) + step * times * beyond
+        return min(max(end, 0), len(masks) - 1)
 
-    def _offer(self, candidate: Candidate, sure: bool = False) -> bool:
-        """Keep a candidate if it shows the structure, and is better than what is there; whether it shows it."""
+    def _clear(self, index: int) -> bool:
+        """True where the structure is neither about to end nor doubted."""
+        here = self.found.chosen[index]
+        largest = max(np.count_nonzero(one.mask) for one in self.found.chosen.values())
+        sure = here.predicted_iou is None or here.predicted_iou >= _CLEAR_IOU
+        return bool(sure and np.count_nonzero(here.mask) >= _CLEAR_PART * largest)
+
+    def offer(self, candidate: Candidate, sure: bool = False) -> bool:
+        """Keep a candidate if it shows the structure, and is better than what is there; returns whether it shows it."""
         index, score = candidate.index, score_of(candidate)
         self.found.tried.setdefault(index, {})[candidate.source] = score
         here = self.found.chosen.get(index)
@@ -157,6 +177,11 @@ class Follower:
             self.found.chosen[index] = candidate
             self.found.refused.pop(index, None)
         return True
+
+
+def goes_on(last: np.ndarray, mask: np.ndarray) -> bool:
+    """True if a mask can be the same structure as that of the slice before, beyond the expected end."""
+    return iou(last, mask) >= _CONTINUES and np.count_nonzero(mask) <= _GROWS * np.count_nonzero(last)
 
 
 def score_of(candidate: Candidate) -> float:

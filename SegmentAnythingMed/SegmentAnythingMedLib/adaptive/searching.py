@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..progress import Progress
 from ..prompts.projection import project
 from ..prompts.types import SlicePrompts
-from .anchors import SIZES, Start, choose_start, matched_start, opinions
+from .anchors import CLEARLY, SIZES, Start, choose_start, matched_start, opinions
 from .arena import Arena
 from .calibration import LOW_DICE, Calibration, calibrate
 from .candidates import Asker
 from .following import Followed, Follower, without_crumbs
-from .localise import Place, find_place
+from .localise import Place, find_place, moved
 from .part_matching import PartMatcher
 from .presence import LEAST_PX, PresenceRule
+from .reanchoring import anchor_again
 from .references import BOX_EXTENSION, PriorLooks
 from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
 from .visit_settings import VisitSettings
@@ -38,6 +39,7 @@ class Search:
         followed: decisions per slice.
         calibration, place, start: see their classes; None where the search ended before.
         words: sentences.
+        doubts: sentences that call for a look.
     """
 
     outcome: str
@@ -48,6 +50,7 @@ class Search:
     place: Place | None = None
     start: Start | None = None
     words: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def search(
@@ -85,7 +88,8 @@ def search(
         """An asker that measures displacements from these masks."""
         return Asker(arena, looks, calibration.unit, masks)
 
-    start = choose_start(arena, ask_for, rule, opinions(arena, place), settings.key_slices)
+    starts = opinions(arena, place)
+    start = choose_start(arena, ask_for, rule, starts, settings.key_slices)
     progress.check()
     if not start.convincing and matcher is not None and comparable:
         start = _matched(arena, looks, ask_for, rule, start, matcher, settings)
@@ -97,12 +101,16 @@ def search(
         return Search(REGISTRATION_ONLY, nothing, **known, words=words)
     follower = Follower(ask_for(start.masks), rule, settings, matcher, given, progress)
     followed = follower.follow(start.masks)
+    if comparable and start.convincing:
+        anchor_again(follower, start.masks, lambda part: _others(arena, starts, start, part, settings.search_mm))
     segmented = without_crumbs(followed.stack(arena.warped.shape), start.masks)
     boxed = _boxed(arena, looks) if settings.baseline else None
     if np.count_nonzero(segmented) < _LEAST_LEFT * np.count_nonzero(arena.rigid):
         words = ("What is left is smaller than can be told from nothing.",)
         return Search(RESOLVED, nothing, boxed, followed, **known, words=words)
-    return Search(FOUND, segmented, boxed, followed, **known, words=_words_of(start, arena))
+    return Search(
+        FOUND, segmented, boxed, followed, **known, words=_words_of(start, arena), doubts=_doubts(followed, arena)
+    )
 
 
 def _rule(arena: Arena, looks: PriorLooks, calibration: Calibration, settings: VisitSettings) -> PresenceRule:
@@ -136,6 +144,30 @@ def _matched(
             if tried.convincing:
                 return tried
     return start
+
+
+def _others(
+    arena: Arena, starts: Mapping[str, np.ndarray], start: Start, part: list[int], search_mm: float
+) -> dict[str, np.ndarray]:
+    """Where a lost part may be: the starts that were not taken, and where its own picture is recognised."""
+    hints = {name: masks for name, masks in starts.items() if name != start.name}
+    alone = np.zeros_like(arena.rigid)
+    alone[part] = arena.rigid[part]
+    if alone.any():
+        place = find_place(replace(arena, rigid=alone), search_mm)
+        if place.recognised and place.likeness >= place.expected + CLEARLY:
+            hints["recognised alone"] = moved(alone, place.offset)
+    return hints
+
+
+def _doubts(followed: Followed, arena: Arena) -> tuple[str, ...]:
+    """What was unusual on the way through the slices."""
+    doubts = [
+        f"slices {arena.first + low}-{arena.first + high} were found from a second anchor, after it had been lost"
+        for low, high in followed.again
+    ]
+    doubts += [f"it goes on beyond slice {arena.first + n}, the last that was looked at" for n in followed.open_ends]
+    return tuple(doubts)
 
 
 def _boxed(arena: Arena, looks: PriorLooks) -> np.ndarray:

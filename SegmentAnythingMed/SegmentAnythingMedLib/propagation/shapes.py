@@ -15,6 +15,12 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return float(both / either) if either else 0.0
 
 
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Dice of two masks of any shape, 0..1; 1 for two empty ones."""
+    total = np.count_nonzero(first) + np.count_nonzero(second)
+    return 2.0 * np.count_nonzero(first & second) / total if total else 1.0
+
+
 def centroid(mask: np.ndarray) -> tuple[float, float]:
     """Mean (row, column) of the True pixels of a mask that is not empty."""
     row0, row1, col0, col1 = mask_bounds(mask)
