@@ -1,7 +1,8 @@
 """From a click to an object when the model must be told how large the object is.
 
-A click says where, not how large. The model is shown the click in squares of falling size; every answer that fits its
-square is a hypothesis, the one with the best predicted IoU is looked at once more, closely.
+A click says where, not how large. The model is shown the click in squares of falling size; every answer is one more
+hypothesis. The best one is looked at once more, closely: a mask that the model thinks good (predicted IoU), that fits
+its square, whose border is sharp (Kirillov et al. 2023, appendix B: stability) and that other squares show too.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ CLIPPED = 0.25
 """Taken off the predicted IoU of a mask that runs into the border of its square: there is more to see."""
 TINY = 0.15
 """Taken off for a mask smaller than 1/12 of its square's side: the next square shows it better."""
+SHARP, SHARP_LOGIT = 0.5, 1.5
+"""Weight of the stability of a mask: its area at this logit over its area at minus this logit."""
+SHARED = 0.5
+"""Weight of how well the other squares show the same mask: mean of the best IoU in each of them."""
 
 
 class _Result(Protocol):
     mask: np.ndarray
+    logits: np.ndarray
     predicted_iou: float
     region: Region | None
 
@@ -58,18 +64,32 @@ def find_object(
     Returns:
         At least one result; its mask may be empty.
     """
-    best, best_score = None, -np.inf
     one = len(prompts.points) == 1 and not single_mask
+    seen: list[tuple[Region, Result]] = []
     for region in _squares(prompts, slice_shape, pixel_spacing):
-        for result in decode(region, prompts, one):
-            score = _score(result, prompts, region or Region(0, 0, *slice_shape), slice_shape)
-            if score > best_score:
-                best, best_score = result, score
-    if best is None or not best.mask.any():
+        seen += [(region or Region(0, 0, *slice_shape), result) for result in decode(region, prompts, one)]
+    shared = _shared(seen)
+    scores = [_score(result, prompts, region, slice_shape) for region, result in seen]
+    best = seen[int(np.argmax(np.add(scores, SHARED * shared)))][1]
+    if not best.mask.any():
         return [best]
     box = extent_of(replace(prompts, mask=best.mask))
     close = decode(region_for(box), replace(prompts, mask=best.mask), several)
     return list(close) if close[0].mask.any() else [best]
+
+
+def _shared(seen: Sequence[tuple[Region, Result]]) -> np.ndarray:
+    """For every hypothesis the mean over the other squares of the best IoU with theirs, 0..1; 0 for one square."""
+    either = np.logical_or.reduce([result.mask for _, result in seen])
+    masks = np.stack([result.mask[either] for _, result in seen]).astype(np.float32)
+    both, areas = masks @ masks.T, masks.sum(axis=1)
+    ious = both / np.maximum(areas[:, None] + areas[None] - both, 1)
+    squares: dict[Region, list[int]] = {}
+    for number, (region, _) in enumerate(seen):
+        squares.setdefault(region, []).append(number)
+    best = {region: ious[:, numbers].max(axis=1) for region, numbers in squares.items()}
+    others = [[values[n] for square, values in best.items() if square != region] for n, (region, _) in enumerate(seen)]
+    return np.array([np.mean(values) if values else 0.0 for values in others])
 
 
 def _squares(
@@ -90,11 +110,12 @@ def _squares(
 
 
 def _score(result: Result, prompts: SlicePrompts, region: Region, slice_shape: tuple[int, int]) -> float:
-    """Predicted IoU, less what speaks against the square in which the mask was found."""
+    """Predicted IoU and stability, less what speaks against the square in which the mask was found."""
     mask = result.mask
     if not mask.any():
         return -1.0
-    score = result.predicted_iou
+    inner, outer = (np.count_nonzero(result.logits > at) for at in (SHARP_LOGIT, -SHARP_LOGIT))
+    score = result.predicted_iou + SHARP * inner / max(outer, 1)
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     touches = (
         (rows[0] <= region.row0 and region.row0 > 0)
