@@ -54,7 +54,7 @@ class FlagThresholds:
     volume: tuple[float, float] = (1.6, 4.0)
     volume_to_warped: tuple[float, float] = (1.5, 3.0)
     shift_mm: tuple[float, float] = (5.0, 12.0)
-    gap_mm: tuple[float, float] = (5.0, 15.0)
+    gap_mm: tuple[float, float] = (8.0, 15.0)
     distance_ratio: tuple[float, float] = (1.6, 3.0)
     predicted_iou: tuple[float, float] = (0.70, 0.45)
     box_dice: tuple[float, float] = (0.75, 0.45)
