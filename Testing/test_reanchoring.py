@@ -28,6 +28,7 @@ def column(slices, rows: int, cols: int = 10) -> np.ndarray:
 
 
 EXPECTED = column(range(4, 16), 10)
+SETTINGS = VisitSettings(extent_mm=5, search_mm=10)
 BENT = column(range(4, 10), 10) | column(range(10, 16), 25)
 """The upper half has slid aside by more than its size."""
 
@@ -49,9 +50,9 @@ def answer(index: int, mask: np.ndarray, rho: float = 1.0, source: str = "propag
 
 
 def followed(asker: Seeing, opinions=None, rule: PresenceRule = RULE, progress: Progress | None = None) -> Followed:
-    follower = Follower(asker, rule, VisitSettings(extent_mm=5), None, {}, progress or Progress())
+    follower = Follower(asker, rule, SETTINGS, None, {}, progress or Progress())
     follower.follow(EXPECTED)
-    anchor_again(follower, EXPECTED, lambda part: opinions or {})
+    anchor_again(follower, EXPECTED, lambda part: opinions or {}, lambda masks: asker)
     return follower.found
 
 
@@ -92,11 +93,11 @@ def test_slices_between_both_tracks_are_filled_where_something_is_seen() -> None
 
 
 def test_a_cancel_ends_the_second_look() -> None:
-    follower = Follower(Seeing(BENT), RULE, VisitSettings(extent_mm=5), None, {}, progress := Progress())
+    follower = Follower(Seeing(BENT), RULE, SETTINGS, None, {}, progress := Progress())
     follower.follow(EXPECTED)
     progress.cancel()
     with pytest.raises(Cancelled):
-        anchor_again(follower, EXPECTED, lambda part: ASIDE)
+        anchor_again(follower, EXPECTED, lambda part: ASIDE, lambda masks: follower.asker)
 
 
 def test_caps_and_single_slices_are_no_loss() -> None:
@@ -133,7 +134,7 @@ def test_prompts_of_a_person_are_not_touched() -> None:
     prompts = {12: SlicePrompts(mask=drawn[12])}
     asker = Seeing(BENT)
     asker.given = lambda index, asked, source: answer(index, asked.mask, 9.0, words_of.EDITED, 0.2)
-    follower = Follower(asker, RULE, VisitSettings(extent_mm=5), None, prompts, Progress())
+    follower = Follower(asker, RULE, SETTINGS, None, prompts, Progress())
     follower.follow(EXPECTED)
-    anchor_again(follower, EXPECTED, lambda part: ASIDE)
+    anchor_again(follower, EXPECTED, lambda part: ASIDE, lambda masks: follower.asker)
     assert np.array_equal(follower.found.chosen[12].mask, drawn[12])

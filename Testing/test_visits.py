@@ -245,3 +245,21 @@ def test_baselines_run_slice_by_slice(model, method) -> None:
     assert found.outcome == "found"
     if method == "copy":
         assert dice(found.mask, PRIOR) > 0.95
+
+
+def test_a_part_that_slid_aside_is_found_from_a_second_anchor(model) -> None:
+    def cylinder(first: int, end: int, column: int) -> np.ndarray:
+        rows, cols = np.indices(SHAPE[1:])
+        mask = np.zeros(SHAPE, dtype=bool)
+        mask[first:end] = (rows - 36) ** 2 + (cols - column) ** 2 <= 64
+        return mask
+
+    before, truth = cylinder(3, 17, 30), cylinder(3, 12, 30) | cylinder(12, 17, 44)
+    result = adapt(
+        PriorVisit(visit(before), {"lesion": before}), visit(truth, seed=1), model, transform="none",
+        settings=VisitSettings(baseline=False),
+    )  # fmt: skip
+    found = result.structures["lesion"]
+    assert dice(found.segmented[12:], truth[12:]) > 0.85
+    assert any("second anchor" in reason for reason in found.flag.reasons)
+    assert found.flag.colour != "green"

@@ -21,8 +21,8 @@ from .candidates import Candidate
 from .following import without_crumbs
 from .fusing import fuse, surroundings
 from .methods import one_shot_method
+from .one_shot import OneShotMethod
 from .p2sam_settings import P2SAMSettings
-from .part_matching import PartMatcher
 from .references import grey
 from .searching import Search, search
 from .slicewise import search_slicewise
@@ -116,10 +116,8 @@ class VisitPair:
 
     def _search(self, arena: Arena, given: Mapping[int, SlicePrompts], progress: Progress) -> Search:
         if self.method == "p2sam" and self.protocol == "default":
-            matcher = None
-            if getattr(self.model, "has_tokens", False):
-                matcher = PartMatcher(one_shot_method("p2sam"), self.settings.search_mm)
-            return search(arena, self.settings, matcher, given, progress, comparable=self.comparable)
+            by_parts = _of_parts if getattr(self.model, "has_tokens", False) else None
+            return search(arena, self.settings, by_parts, given, progress, comparable=self.comparable)
         published = self.protocol == "published"
         if self.method == "p2sam":
             method = one_shot_method("p2sam", P2SAMSettings(protocol="published"))
@@ -173,6 +171,11 @@ def _tissue(arena: Arena) -> Tissue | None:
     part = surroundings(arena.rigid, arena.spacing)
     image = np.stack([grey(arena.prior, n)[part[1:]] for n in range(arena.prior.count)[part[0]]])
     return learn_tissue(image, arena.rigid[part], arena.spacing)
+
+
+def _of_parts(count: int) -> OneShotMethod:
+    """P2SAM with one number of parts."""
+    return one_shot_method("p2sam", P2SAMSettings(positives=(count, count)))
 
 
 def _logits(arena: Arena, found: Search) -> np.ndarray:

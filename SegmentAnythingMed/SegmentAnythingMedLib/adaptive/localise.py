@@ -47,8 +47,14 @@ class Place:
         return self.likeness >= LEAST
 
 
-def find_place(arena: Arena, search_mm: float) -> Place:
-    """Look for the prior's picture of the structure around the place where it is expected."""
+def find_place(arena: Arena, search_mm: float, *, within_slices: bool = False) -> Place:
+    """Look for the prior's picture of the structure around the place where it is expected.
+
+    Args:
+        arena: both visits.
+        search_mm: how far it may have moved.
+        within_slices: only to the side, not along the stack: a part of a long structure looks like its other parts.
+    """
     spacing = arena.spacing
     step = np.maximum(1, np.floor(GRID_MM / spacing + 1e-6)).astype(int)
     today, before = (_grey(session)[tuple(slice(None, None, s) for s in step)] for session in _sessions(arena))
@@ -62,7 +68,7 @@ def find_place(arena: Arena, search_mm: float) -> Place:
     start = np.array([part.start for part in cube])
     offsets = np.indices(scores.shape) - start[:, None, None, None]
     lengths = np.sqrt(((offsets * grid[:, None, None, None]) ** 2).sum(axis=0))
-    allowed = lengths <= search_mm
+    allowed = (lengths <= search_mm) & ((offsets[0] == 0) | (not within_slices))
     worth = np.where(allowed, scores - _DISTANCE_COST * (lengths / search_mm) ** 2, -np.inf)
     best = np.unravel_index(int(np.argmax(worth)), worth.shape)
     offset = (np.array(best) - start) * step

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..propagation.shapes import ShapeBlend, centroid, dice
 from . import visit_results as words_of
-from .candidates import Candidate
+from .candidates import Asker, Candidate
 from .following import Follower, goes_on, score_of
 
 Track = dict[int, Candidate]
@@ -30,7 +30,9 @@ _MOST_GAP = 3
 """Slices between two tracks that may show neither."""
 
 
-def anchor_again(follower: Follower, masks: np.ndarray, opinions: Opinions) -> None:
+def anchor_again(
+    follower: Follower, masks: np.ndarray, opinions: Opinions, ask_for: Callable[[np.ndarray], Asker]
+) -> None:
     """Look for a structure once more on expected slices that following left without it, and join what is found.
 
     Every lost part (two slices or more) is asked about afresh: other opinions on where it is, and part matches. The
@@ -42,14 +44,15 @@ def anchor_again(follower: Follower, masks: np.ndarray, opinions: Opinions) -> N
         follower: after :meth:`Follower.follow`; its decisions are added to.
         masks: bool [N, H, W], where the structure was expected.
         opinions: asked only where something was lost.
+        ask_for: makes the asker that measures displacements from given masks.
     """
     if not follower.settings.propagate or not follower.found.chosen:
         return
     for part in lost_parts(masks, set(follower.found.chosen)):
-        anchor = _anchor(follower, masks, part, opinions(part))
+        anchor, asker = _anchor(follower, masks, part, opinions(part), ask_for)
         if anchor is None:
             continue
-        track = _followed(follower, anchor, len(masks))
+        track = _followed(follower, asker, anchor, len(masks))
         if len(set(track) - set(follower.found.chosen)) >= _LEAST_SLICES and _belongs(follower, track):
             _join(follower, track)
 
@@ -68,30 +71,42 @@ def lost_parts(masks: np.ndarray, found: set[int]) -> list[list[int]]:
 
 
 def _anchor(
-    follower: Follower, masks: np.ndarray, part: list[int], opinions: Mapping[str, np.ndarray]
-) -> Candidate | None:
-    """The most convincing answer on a lost part, or None."""
+    follower: Follower,
+    masks: np.ndarray,
+    part: list[int],
+    opinions: Mapping[str, np.ndarray],
+    ask_for: Callable[[np.ndarray], Asker],
+) -> tuple[Candidate | None, Asker]:
+    """The most convincing answer on a lost part, or None; and the asker that expects the structure there."""
     places = np.linspace(0, len(part) - 1, min(_KEYS, len(part)) + 2)[1:-1]
-    answers: list[Candidate] = []
-    for index in sorted({part[int(place + 0.5)] for place in places}):
+    keys = sorted({part[int(place + 0.5)] for place in places})
+    answers: list[tuple[Candidate, Asker]] = []
+    for hints in opinions.values():
+        there = masks.copy()
+        there[part] = hints[part]
+        asker = ask_for(there)
+        answers += [(_twice(asker, n, hints[n]), asker) for n in keys if hints[n].any()]
         follower.progress.check()
-        answers += [_twice(follower, index, hint[index]) for hint in opinions.values() if hint[index].any()]
-        if follower.matcher is not None:
-            answers.append(follower.matcher.match(follower.asker, index, masks[index]))
-    trusted = [
-        one
-        for one in answers
-        if follower.rule.verdict(one, sure=True)[0] and (one.predicted_iou is None or one.predicted_iou >= _TRUSTED_IOU)
-    ]
-    return min(trusted, key=score_of, default=None)
+    for n in keys if follower.matcher is not None else ():
+        follower.progress.check()
+        found = follower.matcher.match(follower.asker, n, masks[n])
+        if not found.empty:  # seen at another scale than the prior's slices: asked again as all others are
+            answers.append((_twice(follower.asker, n, found.mask), follower.asker))
+    trusted = [pair for pair in answers if _trusted(follower, pair[0])]
+    return min(trusted, key=lambda pair: score_of(pair[0]), default=(None, follower.asker))
 
 
-def _twice(follower: Follower, index: int, hint: np.ndarray) -> Candidate:
-    first = follower.asker.ask(index, hint, words_of.SEGMENTED)
-    return first if first.empty else follower.asker.ask(index, first.mask, words_of.PROPAGATED)
+def _trusted(follower: Follower, answer: Candidate) -> bool:
+    sure = answer.predicted_iou is None or answer.predicted_iou >= _TRUSTED_IOU
+    return sure and follower.rule.verdict(answer, sure=True)[0]
 
 
-def _followed(follower: Follower, anchor: Candidate, count: int) -> Track:
+def _twice(asker: Asker, index: int, hint: np.ndarray) -> Candidate:
+    first = asker.ask(index, hint, words_of.SEGMENTED)
+    return first if first.empty else asker.ask(index, first.mask, words_of.PROPAGATED)
+
+
+def _followed(follower: Follower, asker: Asker, anchor: Candidate, count: int) -> Track:
     """From an anchor both ways, until it ends or is where the first track is already."""
     track = {anchor.index: anchor}
     for step in (1, -1):
@@ -99,7 +114,7 @@ def _followed(follower: Follower, anchor: Candidate, count: int) -> Track:
         while 0 <= index < count:
             follower.progress.check()
             before = track[index - step].mask
-            answer = follower.asker.ask(index, before, words_of.PROPAGATED)
+            answer = asker.ask(index, before, words_of.PROPAGATED)
             if not goes_on(before, answer.mask) or not follower.rule.verdict(answer, sure=True)[0]:
                 break
             track[index] = answer
@@ -120,7 +135,7 @@ def _belongs(follower: Follower, track: Track) -> bool:
         return False
     session = follower.asker.arena.follow_up
     away = np.subtract(centroid(first[here].mask), centroid(track[there].mask)) * session.pixel_spacing
-    return bool(np.hypot(*away) <= follower.rule.displacement_mm)
+    return bool(np.hypot(*away) <= max(follower.rule.displacement_mm, follower.settings.search_mm))
 
 
 def _join(follower: Follower, track: Track) -> None:

@@ -53,6 +53,7 @@ class PriorLooks:
         self.indices = _spread(usable, most)
         self._references: dict[int, Any] = {}
         self._tokens: dict[int, np.ndarray] = {}
+        self._shots: dict[int, Reference] = {}
         self.reach_mm = _longest_mm(self.mask, arena.follow_up.pixel_spacing)
 
     def nearest(self, index: float, without: int | None = None, count: int = NEAREST) -> list[int]:
@@ -114,12 +115,14 @@ class PriorLooks:
         areas = [-int(np.count_nonzero(self.mask[n])) for n in self.indices]
         return self.indices[min(range(len(total)), key=lambda n: (total[n], areas[n]))]
 
-    def one_shot(self, index: float) -> list[Reference]:
-        """References of the one-shot methods, in the part of the slice that the model is shown."""
-        return [
-            Reference(View(self.session, n, self.session.features(n, self._region(n))), self.mask[n])
-            for n in self.nearest(index)
-        ]
+    def one_shot(self, index: float, without: int | None = None) -> list[Reference]:
+        """References of the one-shot methods, in the part of the slice that the model is shown; made once each."""
+        near = self.nearest(index, without)
+        for n in near:
+            if n not in self._shots:
+                features = self.session.features(n, self._region(n))
+                self._shots[n] = Reference(View(self.session, n, features), self.mask[n])
+        return [self._shots[n] for n in near]
 
 
 def _spread(indices: list[int], most: int) -> list[int]:

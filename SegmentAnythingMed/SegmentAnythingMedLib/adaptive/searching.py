@@ -16,6 +16,7 @@ from .calibration import LOW_DICE, Calibration, calibrate
 from .candidates import Asker
 from .following import Followed, Follower, without_crumbs
 from .localise import Place, find_place, moved
+from .one_shot import OneShotMethod
 from .part_matching import PartMatcher
 from .presence import LEAST_PX, PresenceRule
 from .reanchoring import anchor_again
@@ -56,7 +57,7 @@ class Search:
 def search(
     arena: Arena,
     settings: VisitSettings,
-    matcher: PartMatcher | None,
+    by_parts: Callable[[int], OneShotMethod] | None,
     given: Mapping[int, SlicePrompts],
     progress: Progress,
     *,
@@ -67,7 +68,7 @@ def search(
     Args:
         arena: both visits around it.
         settings: how to look.
-        matcher: part matching; None for a model without tokens.
+        by_parts: number of parts -> part matching with it; None for a model without tokens.
         given: slice of the arena -> prompts of a person.
         progress: its ``cancel`` ends the work.
         comparable: see :class:`PriorLooks`; if not, that a structure is gone cannot be told.
@@ -76,6 +77,7 @@ def search(
     nothing = np.zeros_like(arena.warped)
     if not looks.indices:
         return Search(REGISTRATION_ONLY, nothing, words=("The structure is too small for the model: see W.",))
+    matcher = None if by_parts is None else PartMatcher(looks, by_parts, settings.search_mm)
     calibration = calibrate(arena, looks, settings.presence)
     progress.check()
     if calibration.dice < LOW_DICE and not given:
@@ -102,7 +104,12 @@ def search(
     follower = Follower(ask_for(start.masks), rule, settings, matcher, given, progress)
     followed = follower.follow(start.masks)
     if comparable and start.convincing:
-        anchor_again(follower, start.masks, lambda part: _others(arena, starts, start, part, settings.search_mm))
+
+        def others(part: list[int]) -> dict[str, np.ndarray]:
+            """Other opinions on a lost part."""
+            return _others(arena, starts, start, part, settings.search_mm)
+
+        anchor_again(follower, start.masks, others, ask_for)
     segmented = without_crumbs(followed.stack(arena.warped.shape), start.masks)
     boxed = _boxed(arena, looks) if settings.baseline else None
     if np.count_nonzero(segmented) < _LEAST_LEFT * np.count_nonzero(arena.rigid):
@@ -154,7 +161,7 @@ def _others(
     alone = np.zeros_like(arena.rigid)
     alone[part] = arena.rigid[part]
     if alone.any():
-        place = find_place(replace(arena, rigid=alone), search_mm)
+        place = find_place(replace(arena, rigid=alone), search_mm, within_slices=True)
         if place.recognised and place.likeness >= place.expected + CLEARLY:
             hints["recognised alone"] = moved(alone, place.offset)
     return hints
