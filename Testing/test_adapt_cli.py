@@ -329,3 +329,26 @@ def test_methods_are_those_of_the_library():
     from SegmentAnythingMedLib.adaptive.methods import METHOD_NAMES
 
     assert set(METHODS) == {*METHOD_NAMES, "registration"}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_calibrations_are_kept_only_where_it_is_asked(folder, capsys, monkeypatch, asked: bool) -> None:
+    given = {}
+
+    def noting(*visits, **options):
+        given.update(options)
+        return stub_adapt(*visits, **options)
+
+    monkeypatch.setattr(adapt_command, "adapt", noting)
+    code, _, _ = run(capsys, *FILES, "--output", "out", *(("--cache", "kept") if asked else ()))
+    assert code == 0
+    store = given["calibrations"]
+    assert (store is not None) == asked == (folder / "kept").exists()
+    assert not asked or store.folder.parent == Path("kept")
+
+
+def test_a_cache_that_cannot_be_written_is_told(folder, capsys) -> None:
+    (folder / "kept").write_text("in the way")
+    code, _, _ = run(capsys, *FILES, "--output", "out", "--cache", "kept")
+    assert code == 0
+    assert any("not kept on disk" in one["text"] for one in report_of("out/report.json")["warnings"])

@@ -61,7 +61,7 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (SimpleITKRegistrar, "register", "registration"),
     (visits, "warp_mask", "warping"),
     (drafting, "open_arena", "warping"),
-    (searching, "calibrate", "calibration"),
+    (searching, "calibrated", "calibration"),
     (searching, "find_place", "searching"),
     (searching, "choose_start", "searching"),
     (searching.Follower, "follow", "following"),

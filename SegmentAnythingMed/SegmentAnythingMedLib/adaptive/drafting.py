@@ -17,6 +17,7 @@ from ..space.statistics import volume_statistics
 from ..space.volume import Volume
 from . import visit_results as words_of
 from .arena import Arena, open_arena
+from .calibration_store import CalibrationStore
 from .candidates import Candidate
 from .following import without_crumbs
 from .fusing import fuse, surroundings
@@ -57,6 +58,7 @@ class VisitPair:
         method, protocol: see ``adapt``.
         settings: see there.
         counts: encodes and decodes, added up.
+        calibrations: of earlier jobs, or None.
     """
 
     prior: PriorVisit
@@ -69,6 +71,7 @@ class VisitPair:
     protocol: str
     settings: VisitSettings
     counts: dict[str, int]
+    calibrations: CalibrationStore | None = None
 
     @cached_property
     def comparable(self) -> bool:
@@ -117,7 +120,9 @@ class VisitPair:
     def _search(self, arena: Arena, given: Mapping[int, SlicePrompts], progress: Progress) -> Search:
         if self.method == "p2sam" and self.protocol == "default":
             by_parts = _of_parts if getattr(self.model, "has_tokens", False) else None
-            return search(arena, self.settings, by_parts, given, progress, comparable=self.comparable)
+            return search(
+                arena, self.settings, by_parts, given, progress, comparable=self.comparable, store=self.calibrations
+            )
         published = self.protocol == "published"
         if self.method == "p2sam":
             method = one_shot_method("p2sam", P2SAMSettings(protocol="published"))

@@ -12,7 +12,8 @@ from ..prompts.projection import project
 from ..prompts.types import SlicePrompts
 from .anchors import CLEARLY, SIZES, Start, choose_start, matched_start, opinions
 from .arena import Arena
-from .calibration import LOW_DICE, Calibration, calibrate
+from .calibration import LOW_DICE, Calibration
+from .calibration_store import CalibrationStore, calibrated
 from .candidates import Asker
 from .following import Followed, Follower, without_crumbs
 from .localise import Place, find_place, moved
@@ -62,6 +63,7 @@ def search(
     progress: Progress,
     *,
     comparable: bool = True,
+    store: CalibrationStore | None = None,
 ) -> Search:
     """Look for one structure.
 
@@ -72,13 +74,14 @@ def search(
         given: slice of the arena -> prompts of a person.
         progress: its ``cancel`` ends the work.
         comparable: see :class:`PriorLooks`; if not, that a structure is gone cannot be told.
+        store: calibrations of earlier jobs, or None.
     """
     looks = PriorLooks(arena, settings.references, comparable)
     nothing = np.zeros_like(arena.warped)
     if not looks.indices:
         return Search(REGISTRATION_ONLY, nothing, words=("The structure is too small for the model: see W.",))
     matcher = None if by_parts is None else PartMatcher(looks, by_parts, settings.search_mm)
-    calibration = calibrate(arena, looks, settings.presence)
+    calibration = calibrated(arena, looks, settings.presence, store)
     progress.check()
     if calibration.dice < LOW_DICE and not given:
         words = f"The model finds only {calibration.dice:.0%} (Dice) of this structure on the prior itself: see W."

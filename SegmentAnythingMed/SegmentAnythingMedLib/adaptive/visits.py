@@ -16,6 +16,7 @@ from ..space.intensity import estimate_mapping
 from ..space.planes import choose_axis
 from ..space.volume import Volume
 from . import visit_results as words_of
+from .calibration_store import CalibrationStore
 from .drafting import VisitPair
 from .finishing import finished
 from .methods import METHOD_NAMES
@@ -52,6 +53,7 @@ def adapt(
     facts: VisitFacts | None = None,
     prompts: Mapping[str, Mapping[int, SlicePrompts]] | None = None,
     registrar: Registrar | None = None,
+    calibrations: CalibrationStore | None = None,
 ) -> Adaptation:
     """Draft contours of a follow-up visit from those of the prior visit.
 
@@ -71,6 +73,7 @@ def adapt(
         facts: what the headers say of the follow-up, or None.
         prompts: structure -> slice -> prompts of a person, in place of the chosen ones on those slices.
         registrar: for ``auto``; SimpleITK's when None.
+        calibrations: where what the prior tells of its structures is kept between jobs; None keeps nothing.
 
     Returns:
         One result per structure; nothing of the prior's is changed.
@@ -94,6 +97,7 @@ def adapt(
         prior, follow_up, model, found,
         tuple(estimate_mapping(volume, settings.window) for volume in volumes),
         choose_axis(follow_up) if settings.axis == "auto" else settings.axis, method, protocol, settings, {},
+        calibrations,
     )  # fmt: skip
     return _adapted(pair, masks, given is None, report, findings, prompts or {}, clock, progress)
 

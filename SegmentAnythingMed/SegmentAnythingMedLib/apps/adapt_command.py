@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..adaptive.calibration_store import CalibrationStore
 from ..adaptive.packages import k_means_class, optimal_transport
 from ..adaptive.visit_settings import VisitSettings
 from ..adaptive.visits import adapt
@@ -58,6 +59,7 @@ def _run(
     with watch.measure("model"):
         progress.start("Opening the model")
         model = load_model(options.model, options.device, options.family)
+    store = None if options.cache is None else CalibrationStore(options.cache)
     result = adapt(
         visits.prior,
         visits.follow_up,
@@ -69,8 +71,11 @@ def _run(
         progress=progress,
         allow=request.allow,
         facts=visits.facts,
+        calibrations=store,
     )
     remarks = [*visits.remarks, *(Remark("model", note) for note in getattr(model, "notes", ()))]
+    if store is not None and store.problem is not None:
+        remarks.append(Remark("cache", f"{store.problem[0].upper()}{store.problem[1:]}."))
     if not result.completed:
         remarks.append(CANCELLED)
 

@@ -58,4 +58,9 @@ def add_adapt(commands: argparse._SubParsersAction) -> None:
     )
     how.add_argument("--axis", default="auto", metavar="i|j|k|auto", help="of the follow-up's slices")
     how.add_argument("--window", default="auto", metavar="LEVEL,WIDTH|PRESET|auto", help="intensities of both visits")
+    how.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="keep what the prior tells of its structures for another job",
+    )
     add_model_options(parser)
