@@ -65,8 +65,8 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (searching, "find_place", "searching"),
     (searching, "choose_start", "searching"),
     (searching.Follower, "follow", "following"),
-    (drafting, "warp_image", "joining"),
-    (drafting, "fuse", "joining"),
+    (searching, "anchor_again", "following"),
+    (drafting.VisitPair, "_draft", "joining"),
     (visits, "finished", "agreement and flags"),
     (adapt_command, "write_results", "report, figure, files"),
 )
