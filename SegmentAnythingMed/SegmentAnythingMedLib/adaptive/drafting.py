@@ -24,15 +24,15 @@ from .fusing import fuse, surroundings
 from .methods import one_shot_method
 from .one_shot import OneShotMethod
 from .p2sam_settings import P2SAMSettings
-from .references import grey
+from .pictures import Pictures, pictures_of
 from .searching import Search, search
 from .slicewise import search_slicewise
 from .structures import Draft, decisions_of
 from .tissue import Tissue, learn_tissue
+from .tissue_evidence import weighed
 from .transforms import VisitTransform
 from .visit_results import PriorVisit
 from .visit_settings import VisitSettings
-from .warping import warp_image
 
 NOT_SEEN = -2.0
 """Logit of slices on which the model found nothing: the warped contour can overrule it where the visits look alike."""
@@ -131,11 +131,16 @@ class VisitPair:
         return search_slicewise(arena, method, self.settings.references, progress, paired_by_index=published)
 
     def _draft(self, name: str, arena: Arena, found: Search, warped: np.ndarray, transform: VisitTransform) -> Draft:
-        shape = self.follow_up.shape
-        logits = _logits(arena, found)
-        segmented, fit = found.segmented, None
-        if found.outcome == words_of.FOUND and found.start is not None and self.comparable:
-            joined, fit = self._joined(arena, found, logits, transform)
+        shape, fit, pictures = self.follow_up.shape, None, None
+        if self.comparable and found.calibration is not None:
+            part = surroundings(arena.warped | arena.rigid | found.segmented, arena.spacing)
+            pictures = pictures_of(arena, self.prior.volume, transform, self.mappings[0], part)
+            tissue = learn_tissue(pictures.prior, pictures.rigid, arena.spacing)
+            if not any(one.source == words_of.EDITED for one in found.followed.chosen.values()):
+                found = weighed(found, tissue, pictures)
+        logits, segmented = _logits(arena, found), found.segmented
+        if found.outcome == words_of.FOUND and pictures is not None:
+            joined, fit = self._joined(arena, found, logits, pictures, tissue)
             segmented = without_crumbs(joined, found.segmented)
         whole_logits = np.moveaxis(logits, 0, AXES.index(arena.axis)).astype(np.float16)
         heat = None
@@ -149,19 +154,15 @@ class VisitPair:
         )  # fmt: skip
 
     def _joined(
-        self, arena: Arena, found: Search, logits: np.ndarray, transform: VisitTransform
+        self, arena: Arena, found: Search, logits: np.ndarray, pictures: Pictures, tissue: Tissue | None
     ) -> tuple[np.ndarray, float]:
         """The model's answer with the warped contour where the visits look alike, bool [N, H, W]; how well W fits."""
-        part = surroundings(arena.warped | (logits > 0), arena.spacing)
-        pulled = self.mappings[0].apply(warp_image(self.prior.volume, arena.closer(part), transform).voxels)
-        before = np.moveaxis(pulled.reshape(*pulled.shape[:3], -1).mean(axis=-1), AXES.index(arena.axis), 0)
-        today = np.stack([grey(arena.follow_up, n)[part[1:]] for n in range(arena.follow_up.count)[part[0]]])
-        chosen = found.followed.chosen
+        part, chosen = pictures.part, found.followed.chosen
         decided = np.zeros(len(logits), dtype=bool)
         decided[max(min(chosen) - BEYOND, 0) : max(chosen) + 1 + BEYOND] = True
         joined = fuse(
-            logits[part], decided[part[0]], arena.warped[part], today, before, arena.spacing, self.settings.trust,
-            _tissue(arena),
+            logits[part], decided[part[0]], pictures.warped, pictures.today, pictures.before, arena.spacing,
+            self.settings.trust, tissue,
         )  # fmt: skip
         mask = np.zeros_like(arena.warped)
         mask[part] = joined.mask
@@ -169,13 +170,6 @@ class VisitPair:
             if candidate.source == words_of.EDITED:
                 mask[index] = candidate.mask
         return mask, joined.fit
-
-
-def _tissue(arena: Arena) -> Tissue | None:
-    """What the prior teaches about the structure's voxels."""
-    part = surroundings(arena.rigid, arena.spacing)
-    image = np.stack([grey(arena.prior, n)[part[1:]] for n in range(arena.prior.count)[part[0]]])
-    return learn_tissue(image, arena.rigid[part], arena.spacing)
 
 
 def _of_parts(count: int) -> OneShotMethod:

@@ -14,12 +14,11 @@ import numpy as np
 from scipy import ndimage
 
 from .mask_distance import distance_to, signed_distance
+from .pictures import AROUND_MM, LEAST_SLOPE, brightness_by_place
 from .tissue import BLURS_MM, Tissue
 
 SMOOTH_MM = 1.5
 """Standard deviation of the window in which visits are compared."""
-AROUND_MM = 10.0
-"""Surroundings of the structure in which intensities of the visits are matched."""
 STEEPNESS = 2.0
 """Logit of the warped contour per mm of distance to its border."""
 MOST_LOGIT = 6.0
@@ -35,8 +34,6 @@ changed, the registration has bent the contour elsewhere too."""
 RIM_MM = 3.0
 TISSUE_WEIGHT, TISSUE_MM = 2.0, 8.0
 """Weight of the voxels' look where it tells them surely, and how far from both opinions it is asked."""
-LEAST_SLOPE = 0.05
-"""Visits whose brightness has less to do with each other teach each other nothing."""
 NOISE = 1.5
 """Differences up to this multiple of the median one are noise."""
 
@@ -81,7 +78,7 @@ def fuse(
     """
     found = logits > 0
     away = distance_to(warped | found, spacing)
-    slope, offset = _line(before[away <= AROUND_MM], today[away <= AROUND_MM])
+    slope, offset = brightness_by_place(before[away <= AROUND_MM], today[away <= AROUND_MM])
     trust = _alike(today, slope * before + offset, warped, found, away, spacing)
     distance = signed_distance(np.pad(warped, 1), spacing[::-1])[1:-1, 1:-1, 1:-1]
     rim = np.abs(distance) <= RIM_MM
@@ -89,7 +86,7 @@ def fuse(
     shape = np.clip(-STEEPNESS * distance, -MOST_LOGIT, MOST_LOGIT)
     weight *= np.interp(fit, FITS, (LEAST_WEIGHT, 1.0))
     joined = np.clip(logits, -MOST_LOGIT, MOST_LOGIT) + weight * trust * shape
-    if tissue is not None and slope > LEAST_SLOPE:
+    if tissue is not None and tissue.voice > 0 and slope > LEAST_SLOPE:
         asked = (away <= TISSUE_MM) & decided[:, None, None]
         joined += TISSUE_WEIGHT * tissue.voice * tissue.logits((today - offset) / slope, asked, spacing)
     return Fused((joined > 0) & decided[:, None, None], trust, fit)
@@ -121,7 +118,7 @@ def agreement_of_images(
         spacing: (slice, row, column) in mm.
     """
     away = distance_to(warped | found, spacing)
-    slope, offset = _line(before[away <= AROUND_MM], today[away <= AROUND_MM])
+    slope, offset = brightness_by_place(before[away <= AROUND_MM], today[away <= AROUND_MM])
     return _alike(today, slope * before + offset, warped, found, away, spacing)
 
 
@@ -136,18 +133,3 @@ def _alike(
     difference = np.abs(ndimage.gaussian_filter(today - matched, SMOOTH_MM / spacing))
     noise = NOISE * float(np.median(difference[near]))
     return (1 - np.clip((difference - noise) / (TOLERATED * unit), 0, 1)).astype(np.float32)
-
-
-def _line(before: np.ndarray, today: np.ndarray) -> tuple[float, float]:
-    """Slope and offset that bring the prior's intensities to the follow-up's, without the worst quarter of voxels."""
-    kept = np.ones(len(before), dtype=bool)
-    slope, offset = 1.0, 0.0
-    for _ in range(3):
-        spread = float(before[kept].var())
-        if spread < 1e-8:
-            return 1.0, float(today[kept].mean() - before[kept].mean())
-        slope = float(np.cov(before[kept], today[kept], bias=True)[0, 1]) / spread
-        offset = float(today[kept].mean() - slope * before[kept].mean())
-        wrong = np.abs(today - slope * before - offset)
-        kept = wrong <= np.quantile(wrong, 0.75)
-    return slope, offset

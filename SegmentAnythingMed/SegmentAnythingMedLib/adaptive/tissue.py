@@ -28,8 +28,9 @@ MOST_SAMPLES = 4000
 FEWEST_SAMPLES = 60
 BLOCKS = 6
 """Blocks of slices; odd ones are classified by trees that saw the even ones, and the reverse."""
-HEARD = (0.85, 0.97)
-"""Accuracy on unseen slices (0.5 is guessing) from which the classifier is heard, and from which it is heard fully."""
+LEAST_ACCURACY, HEARD = 0.75, (0.85, 0.97)
+"""Accuracy on unseen slices (0.5 is guessing) below which there is no classifier; from which it has a voice in where the
+border lies, and from which a full one."""
 SMOOTH_MM = 1.0
 SUREST = 0.99
 ELSEWHERE = -3.0
@@ -73,7 +74,7 @@ class Tissue:
 
 
 def learn_tissue(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> Tissue | None:
-    """Learn from a labelled image; None where too little can be learnt, or what was learnt says nothing elsewhere.
+    """Learn from a labelled image; None where too little can be learnt, or what was learnt says little elsewhere.
 
     Args:
         image: float32 [N, H, W], the prior, 0..1.
@@ -97,11 +98,11 @@ def learn_tissue(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> Ti
             return None
         said = _trained(features[taught], inside[taught]).predict(features[asked])
         rights += [(said == inside[asked])[inside[asked] == side].mean() for side in (True, False)]
-    tissue = Tissue(float(np.mean(rights)), None)
-    if tissue.voice <= 0:
+    accuracy = float(np.mean(rights))
+    if accuracy < LEAST_ACCURACY:
         return None
     taught = _balanced(inside, np.ones(len(inside), dtype=bool), random)
-    return Tissue(tissue.accuracy, _trained(features[taught], inside[taught]))
+    return Tissue(accuracy, _trained(features[taught], inside[taught]))
 
 
 def voxel_features(image: np.ndarray, spacing: np.ndarray) -> np.ndarray:
