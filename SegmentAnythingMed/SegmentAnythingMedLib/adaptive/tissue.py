@@ -29,8 +29,8 @@ FEWEST_SAMPLES = 60
 BLOCKS = 6
 """Blocks of slices; odd ones are classified by trees that saw the even ones, and the reverse."""
 LEAST_ACCURACY, HEARD = 0.75, (0.85, 0.97)
-"""Accuracy on unseen slices (0.5 is guessing) below which there is no classifier; from which it has a voice in where the
-border lies, and from which a full one."""
+"""Accuracy on unseen slices (0.5 is guessing) below which there is no classifier; from which it has a voice in where
+the border lies, and from which a full one."""
 SMOOTH_MM = 1.0
 SUREST = 0.99
 ELSEWHERE = -3.0

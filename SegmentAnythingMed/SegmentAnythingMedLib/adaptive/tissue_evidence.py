@@ -18,7 +18,7 @@ from .searching import Search
 from .tissue import Tissue
 from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
 
-GONE = 0.3
+GONE = 0.2
 """Share of voxels that look like the structure, over that of the prior's own, below which it is not there."""
 ALIKE = 0.6
 """Slope by place over slope by surroundings from which both are about the same."""
