@@ -72,3 +72,11 @@ def test_moving_a_mask_loses_what_leaves() -> None:
     out = moved(mask, (1, 0, 2))
     assert out.sum() == 1
     assert out[1, 0, 2]
+
+
+def test_a_part_is_looked_for_to_the_side_only() -> None:
+    offset = (2, -6, 9)
+    truth = ellipsoid(tuple(np.add((10, 36, 36), offset)))
+    place = find_place(arena_of(visit(truth, seed=4, contrast=200.0)), 20.0, within_slices=True)
+    assert place.offset[0] == 0
+    assert np.abs(np.subtract(place.offset[1:], offset[1:])).max() <= 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
 from .visit_settings import VisitSettings
 
 NO_BOX = -20.0
+NOT_LIKE_IT = RESOLVED, "Nothing on the follow-up looks like the structure."
+NO_EVIDENCE = REGISTRATION_ONLY, "The model finds nothing there; between modalities that is no evidence: see W."
 _LEAST_LEFT = 0.02
 """Part of the prior's volume below which what was found is nothing."""
 
@@ -100,19 +103,12 @@ def search(
         start = _matched(arena, looks, ask_for, rule, start, matcher, settings)
     known = {"calibration": calibration, "place": place, "start": start}
     if not start.convincing and not given:
-        if comparable:
-            return Search(RESOLVED, nothing, **known, words=("Nothing on the follow-up looks like the structure.",))
-        words = ("The model finds nothing there; between modalities that is no evidence: see W.",)
-        return Search(REGISTRATION_ONLY, nothing, **known, words=words)
+        outcome, words = NOT_LIKE_IT if comparable else NO_EVIDENCE
+        return Search(outcome, nothing, **known, words=(words,))
     follower = Follower(ask_for(start.masks), rule, settings, matcher, given, progress)
     followed = follower.follow(start.masks)
     if comparable and start.convincing:
-
-        def others(part: list[int]) -> dict[str, np.ndarray]:
-            """Other opinions on a lost part."""
-            return _others(arena, starts, start, part, settings.search_mm)
-
-        anchor_again(follower, start.masks, others, ask_for)
+        anchor_again(follower, start.masks, partial(_others, arena, starts, start, settings.search_mm), ask_for)
     segmented = without_crumbs(followed.stack(arena.warped.shape), start.masks)
     boxed = _boxed(arena, looks) if settings.baseline else None
     if np.count_nonzero(segmented) < _LEAST_LEFT * np.count_nonzero(arena.rigid):
@@ -157,7 +153,7 @@ def _matched(
 
 
 def _others(
-    arena: Arena, starts: Mapping[str, np.ndarray], start: Start, part: list[int], search_mm: float
+    arena: Arena, starts: Mapping[str, np.ndarray], start: Start, search_mm: float, part: list[int]
 ) -> dict[str, np.ndarray]:
     """Where a lost part may be: the starts that were not taken, and where its own picture is recognised."""
     hints = {name: masks for name, masks in starts.items() if name != start.name}

@@ -73,21 +73,19 @@ def adapt(
         facts: what the headers say of the follow-up, or None.
         prompts: structure -> slice -> prompts of a person, in place of the chosen ones on those slices.
         registrar: for ``auto``; SimpleITK's when None.
-        calibrations: where what the prior tells of its structures is kept between jobs; None keeps nothing.
+        calibrations: keeps what the prior tells of its structures between jobs; nothing when None.
 
     Returns:
         One result per structure; nothing of the prior's is changed.
 
     Raises:
-        InputError: ``visits.structures`` for unknown names; ``visits.*`` of the preflight and the registration;
-            ``option.method``, ``option.protocol``, ``option.transform``, ``option.axis``, ``option.window``.
+        InputError: ``visits.structures`` for unknown names; ``visits.*`` of preflight and registration; ``option.*``.
         Cancelled: when it is cancelled before any structure was begun.
     """
     settings, progress = settings or VisitSettings(), progress or Progress()
     names = _wanted(prior, structures, prompts or {})
     _check(method, protocol, transform)
-    clock, masks = _Clock(), {name: prior.masks[name] for name in names}
-    volumes = (prior.volume, follow_up)
+    clock, masks, volumes = _Clock(), {name: prior.masks[name] for name in names}, (prior.volume, follow_up)
     given = VisitTransform.identity() if transform == "none" else None if transform == "auto" else transform
     findings = preflight(prior.facts, facts, volumes, masks, transform=given, allow=allow)
     method = REGISTRATION if _across(findings) else method
@@ -96,8 +94,8 @@ def adapt(
     pair = VisitPair(
         prior, follow_up, model, found,
         tuple(estimate_mapping(volume, settings.window) for volume in volumes),
-        choose_axis(follow_up) if settings.axis == "auto" else settings.axis, method, protocol, settings, {},
-        calibrations,
+        choose_axis(follow_up) if settings.axis == "auto" else settings.axis,
+        method, protocol, settings, {}, calibrations,
     )  # fmt: skip
     return _adapted(pair, masks, given is None, report, findings, prompts or {}, clock, progress)
 
