@@ -20,6 +20,7 @@ _ROUGH = 0.08
 """Displacement of the rough copy, in parts of the structure's in-plane size."""
 _BESIDE = 1.25
 """Distance of the places beside the structure, in its in-plane extents."""
+FEW = 4
 LOW_DICE = 0.7
 """Below it the model does worse than the rough copy that it is given (about 0.85): neither its finds nor its silence
 count."""
@@ -34,7 +35,8 @@ class Calibration:
     """What the prior says about one structure.
 
     Attributes:
-        dice: median Dice of the model on the prior's own slices, other slices as references.
+        dice: median Dice of the model on the prior's own slices, other slices as references; of few slices the mean, so
+            that a lucky one does not stand for all.
         unit: median appearance distance of neighbouring slices of the structure; None for a model without tokens.
         presence: largest distance, in units, with which a slice counts as showing the structure.
         sure: the stricter one for the structure as a whole.
@@ -72,7 +74,7 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     own, beside = ([float(r) for r in rhos if r is not None] for rhos in ([a.rho for a in answers], beside))
     loose = _threshold(own, beside, presence)
     return Calibration(
-        dice=float(np.median(dices)), unit=unit, presence=loose, sure=_sure(own, loose),
+        dice=float(np.median(dices) if len(dices) >= FEW else np.mean(dices)), unit=unit, presence=loose, sure=_sure(own, loose),
         own=tuple(own), beside=tuple(beside), iou=float(np.median([answer.predicted_iou for answer in answers])),
     )  # fmt: skip
 
