@@ -74,7 +74,8 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     own, beside = ([float(r) for r in rhos if r is not None] for rhos in ([a.rho for a in answers], beside))
     loose = _threshold(own, beside, presence)
     return Calibration(
-        dice=float(np.median(dices) if len(dices) >= FEW else np.mean(dices)), unit=unit, presence=loose, sure=_sure(own, loose),
+        dice=float(np.median(dices) if len(dices) >= FEW else np.mean(dices)),
+        unit=unit, presence=loose, sure=_sure(own, loose),
         own=tuple(own), beside=tuple(beside), iou=float(np.median([answer.predicted_iou for answer in answers])),
     )  # fmt: skip
 
