@@ -20,10 +20,10 @@ from .visit_results import FOUND, REGISTRATION_ONLY, RESOLVED
 
 GONE = 0.2
 """Share of voxels that look like the structure, over that of the prior's own, below which it is not there."""
-ALIKE = 0.6
-"""Slope by place over slope by surroundings from which both are about the same."""
 THERE = 0.7
 """The same from which something is there."""
+ALIKE = 0.6
+"""Slope by place over slope by surroundings from which both are about the same."""
 
 
 def recognised(tissue: Tissue, pictures: Pictures, mask: np.ndarray) -> float:
