@@ -1,15 +1,14 @@
-"""Which engine propagates an object: projected prompts, for any model, the memory of models that have one, or both."""
+"""Which engine propagates an object: projected prompts, for any model, or the memory of models that have one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..errors import InputError
-from .competing_settings import CompetingSettings
 from .memory_settings import MemorySettings
 from .settings import PropagationSettings
 
-AUTO, PROMPT, MEMORY, COMPETING = ENGINES = ("auto", "prompt", "memory", "competing")
+AUTO, PROMPT, MEMORY = ENGINES = ("auto", "prompt", "memory")
 
 
 def check_engine(wish: str) -> str:
@@ -24,7 +23,7 @@ def check_engine(wish: str) -> str:
 
 
 def choose_engine(predictor: Any, settings: PropagationSettings, wish: str = AUTO) -> str:
-    """``prompt``, ``memory`` or ``competing``: what ``auto`` means, and whether the wish can be had.
+    """``prompt`` or ``memory``: what ``auto`` means for a model and settings, and whether the wish can be had.
 
     ``auto`` is ``memory`` for models that have it, except with settings that only the other engine knows
     (``as_published``).
@@ -32,7 +31,7 @@ def choose_engine(predictor: Any, settings: PropagationSettings, wish: str = AUT
     Args:
         predictor: model and volume; its optional attribute ``tracker`` is not None for models with memory.
         settings: of the propagation.
-        wish: ``auto``, ``prompt``, ``memory`` or ``competing``.
+        wish: ``auto``, ``prompt`` or ``memory``.
 
     Raises:
         InputError: ``option.engine`` for an unknown name, for memory of a model that has none, and for settings of the
@@ -52,6 +51,4 @@ def choose_engine(predictor: Any, settings: PropagationSettings, wish: str = AUT
             "option.engine",
             "This model has no memory. Choose a SAM 2 or MedSAM2 model, or the engine prompt.",
         )
-    if isinstance(settings, CompetingSettings) and wish != MEMORY:
-        return COMPETING
-    return wish if wish == COMPETING else MEMORY
+    return MEMORY

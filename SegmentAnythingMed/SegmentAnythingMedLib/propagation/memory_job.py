@@ -42,9 +42,6 @@ class MemoryJob(Job):
     """
 
     run_type = MemoryRun
-    outward = staticmethod(track_outward)
-    gap = staticmethod(track_gap)
-    questions = 1  # to the model, per slice of a walk, at most
 
     def __init__(
         self,
@@ -155,19 +152,19 @@ class MemoryJob(Job):
             keys.update(
                 {walk: (*keys[walk], *self._beside(walk, gaps, walks, keys)) for walk in walks if walk.step < 0}
             )
-        self._ahead = {(self._predictor_key, *keys[part]): self.questions * part.most for part in (*gaps, *walks)}
+        self._ahead = {(self._predictor_key, *keys[part]): part.most for part in (*gaps, *walks)}
         for gap in gaps:
             self.phase = INSIDE
             pair = masks[gap.low], masks[gap.high]
             banks = self._bank(range(gap.low + 1, gap.low + POINTER_REACH + 1)), self._bank()
-            run = yield from self._run(keys[gap], self.gap, (gap.low, gap.high), pair, banks, self._terms)
+            run = yield from self._run(keys[gap], track_gap, (gap.low, gap.high), pair, banks, self._terms)
             self._keep_left(run, banks[0])
         for walk in walks:
             self.phase = UP if walk.step > 0 else DOWN
             bank = self._bank(range(walk.start + 1, walk.start + POINTER_REACH + 1))
             if walk.step < 0:
                 self._take_left(bank, (*gaps, *walks), walk, keys)
-            run = yield from self._run(keys[walk], self.outward, walk, masks[walk.start], bank, self._terms)
+            run = yield from self._run(keys[walk], track_outward, walk, masks[walk.start], bank, self._terms)
             if walk.step > 0:
                 self._keep_left(run, bank)
             self._note_end(walk, run, masks)

@@ -12,9 +12,7 @@ from ..errors import Cancelled, PromptError
 from ..progress import Progress
 from ..prompts.seeds import ObjectSeeds
 from ..prompts.types import SlicePrompts
-from .competing_job import CompetingJob
-from .competing_settings import CompetingSettings
-from .engines import AUTO, COMPETING, MEMORY, choose_engine
+from .engines import AUTO, MEMORY, choose_engine
 from .job import DOWN, Job
 from .memory_job import MemoryJob
 from .memory_settings import MemorySettings
@@ -47,8 +45,8 @@ def propagate(
         progress: told of every decoded slice; its ``cancel`` ends the walk and keeps what is done.
         previous: an earlier result of the same predictor; only what an edit of seeds, stop marks or settings affects
             is done again.
-        engine: ``prompt`` (the last mask prompts the next slice), ``memory`` (SAM 2 remembers the object),
-            ``competing`` (both, slice by slice the better one), or ``auto``: memory for models that have it.
+        engine: ``prompt`` (the last mask prompts the next slice), ``memory`` (SAM 2 remembers the object), or ``auto``:
+            memory for models that have it.
 
     Returns:
         Masks and a record per slice; ``completed`` is False after a cancel.
@@ -109,10 +107,7 @@ def _job(
     previous: Propagation | None,
     engine: str,
 ) -> Job:
-    used = choose_engine(predictor, settings, engine)
-    if used == COMPETING:
-        return CompetingJob(predictor, seeds, CompetingSettings.of(settings), previous)
-    if used == MEMORY:
+    if choose_engine(predictor, settings, engine) == MEMORY:
         return MemoryJob(predictor, seeds, MemorySettings.of(settings), previous)
     return Job(predictor, seeds, settings, previous)
 

@@ -27,7 +27,6 @@ SENTENCES = (
     ("option.limits", _("Expected two slice numbers LO,HI as limits; got {value}.")),
     ("option.limits", _("The published rules know no limits; got both.")),
     ("option.near", _("Expected true, false or nothing for near; got {near}.")),
-    ("option.published", _("The published rules are for the engine 'memory'.")),
     ("prompt.no_mask", _(
         "The model found no object for the prompts on slice {slices}. Nothing was changed; move the "
         "prompt or add a point or a box."
