@@ -62,3 +62,12 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch) -> None:
     with pytest.raises(InputError, match="scikit-learn") as caught:
         learn_tissue(picture(MASK), MASK, STEPS)
     assert caught.value.code == "adaptive.package"
+
+
+def test_fine_voxels_are_thinned_out_and_told_as_well() -> None:
+    fine = [mask.repeat(3, axis=1).repeat(3, axis=2) for mask in (MASK, ellipsoid((10, 20, 50), 9.0))]
+    steps = STEPS / np.array([1, 3, 3])
+    tissue = learn_tissue(picture(fine[0]), fine[0], steps)
+    logits = tissue.logits(picture(fine[1], seed=1), np.ones_like(fine[1]), steps)
+    assert logits.shape == fine[1].shape
+    assert ((logits > 0) == fine[1]).mean() > 0.97

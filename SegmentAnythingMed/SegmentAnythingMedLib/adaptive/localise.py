@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.signal import fftconvolve
 
+from ..engine.session import Session
 from .arena import Arena
 from .mask_distance import distance_to
 
@@ -32,14 +33,15 @@ class Place:
         likeness: correlation there, -1..1.
         expected: correlation at the expected place.
         shift_mm: length of the offset.
-        heat_map: float32 [N, H, W], likeness of a structure centred at each voxel, 0..1; 0 outside the search.
+        heat_map: float32 [N, H, W], likeness of a structure centred at each voxel, 0..1; 0 outside the search;
+            None where it was looked for within slices only.
     """
 
     offset: tuple[int, int, int]
     likeness: float
     expected: float
     shift_mm: float
-    heat_map: np.ndarray
+    heat_map: np.ndarray | None
 
     @property
     def recognised(self) -> bool:
@@ -57,9 +59,14 @@ def find_place(arena: Arena, search_mm: float, *, within_slices: bool = False) -
     """
     spacing = arena.spacing
     step = np.maximum(1, np.floor(GRID_MM / spacing + 1e-6)).astype(int)
-    today, before = (_grey(session)[tuple(slice(None, None, s) for s in step)] for session in _sessions(arena))
-    near = distance_to(arena.rigid, spacing) <= RIM_MM
-    weight = near[tuple(slice(None, None, s) for s in step)].astype(np.float32)
+    every = tuple(slice(None, None, int(s)) for s in step)
+    if within_slices:
+        every = _slices_near(arena.rigid, spacing, int(step[0])), *every[1:]
+    today, before = (_grey(session, every) for session in _sessions(arena))
+    low = every[0].start or 0
+    near = np.zeros(arena.rigid.shape, dtype=bool)
+    near[low : every[0].stop] = distance_to(arena.rigid[low : every[0].stop], spacing) <= RIM_MM
+    weight = near[every].astype(np.float32)
     if not weight.any():
         weight = np.ones_like(weight)
     grid = spacing * step
@@ -72,19 +79,28 @@ def find_place(arena: Arena, search_mm: float, *, within_slices: bool = False) -
     worth = np.where(allowed, scores - _DISTANCE_COST * (lengths / search_mm) ** 2, -np.inf)
     best = np.unravel_index(int(np.argmax(worth)), worth.shape)
     offset = (np.array(best) - start) * step
+    heat_map = None if within_slices else _heat_map(arena, np.where(allowed, scores, 0), start, step)
     return Place(
-        tuple(int(n) for n in offset), float(scores[best]), float(scores[tuple(start)]),
-        float(lengths[best]), _heat_map(arena, np.where(allowed, scores, 0), start, step),
-    )  # fmt: skip
+        tuple(int(n) for n in offset), float(scores[best]), float(scores[tuple(start)]), float(lengths[best]), heat_map
+    )
 
 
 def _sessions(arena: Arena) -> tuple:
     return arena.follow_up, arena.prior
 
 
-def _grey(session) -> np.ndarray:
-    slices = (session.mapping.apply(session.stack.image(n)) for n in range(session.count))
-    return np.stack([image.reshape(*session.shape, -1).mean(axis=-1) for image in slices]).astype(np.float32)
+def _slices_near(mask: np.ndarray, spacing: np.ndarray, step: int) -> slice:
+    """Every ``step``-th slice from a little before a mask to a little behind it."""
+    found = np.flatnonzero(mask.any(axis=(1, 2)))
+    rim = int(np.ceil(RIM_MM / spacing[0]))
+    return slice(max(int(found[0]) - rim, 0), int(found[-1]) + rim + 1, step)
+
+
+def _grey(session: Session, every: tuple[slice, ...]) -> np.ndarray:
+    """Some voxels of a visit as the model's intensities, 0..1, without colour."""
+    images = (session.stack.image(n)[every[1:]] for n in range(session.count)[every[0]])
+    grey = [session.mapping.apply(image).reshape(*image.shape[:2], -1).mean(axis=-1) for image in images]
+    return np.stack(grey).astype(np.float32)
 
 
 def correlations(image: np.ndarray, picture: np.ndarray, weight: np.ndarray) -> np.ndarray:

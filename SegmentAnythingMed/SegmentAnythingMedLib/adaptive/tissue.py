@@ -26,6 +26,8 @@ EDGE_MM = 1.5
 MOST_SAMPLES = 4000
 """Voxels inside, and as many outside, that the trees are shown."""
 FEWEST_SAMPLES = 60
+FINE_MM = 1.0
+"""Voxels are thinned out as far as they stay at most this far apart: the least blur is no finer."""
 BLOCKS = 6
 """Blocks of slices; odd ones are classified by trees that saw the even ones, and the reverse."""
 LEAST_ACCURACY, HEARD = 0.75, (0.85, 0.97)
@@ -65,12 +67,17 @@ class Tissue:
         Returns:
             float32 [N, H, W], smoothed; low where nothing was asked.
         """
-        out = np.full(image.shape, ELSEWHERE, dtype=np.float32)
-        if where.any():
-            inside = self._forest.predict_proba(voxel_features(image, spacing)[where])[:, 1]
+        step = _step(spacing)
+        seen, asked = image[_every(step)], where[_every(step)]
+        out = np.full(seen.shape, ELSEWHERE, dtype=np.float32)
+        if asked.any():
+            inside = self._forest.predict_proba(voxel_features(seen, spacing * step)[asked])[:, 1]
             inside = np.clip(inside, 1 - SUREST, SUREST)
-            out[where] = np.log(inside / (1 - inside))
-        return ndimage.gaussian_filter(out, SMOOTH_MM / spacing)
+            out[asked] = np.log(inside / (1 - inside))
+        out = ndimage.gaussian_filter(out, SMOOTH_MM / (spacing * step))
+        if seen.shape == image.shape:
+            return out
+        return ndimage.affine_transform(out, 1.0 / step, 0.0, image.shape, order=1, mode="nearest")
 
 
 def learn_tissue(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> Tissue | None:
@@ -84,6 +91,8 @@ def learn_tissue(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> Ti
     Raises:
         InputError: ``adaptive.package`` without scikit-learn.
     """
+    step = _step(spacing)
+    image, mask, spacing = image[_every(step)], mask[_every(step)], spacing * step
     depth = distance_to(mask, spacing) - distance_to(~mask, spacing)
     shell = (np.abs(depth) <= AROUND_MM) & (np.abs(depth) > 0.3 * spacing[1])  # the very border is neither
     features, inside = voxel_features(image, spacing)[shell], mask[shell]
@@ -103,6 +112,15 @@ def learn_tissue(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> Ti
         return None
     taught = _balanced(inside, np.ones(len(inside), dtype=bool), random)
     return Tissue(accuracy, _trained(features[taught], inside[taught]))
+
+
+def _step(spacing: np.ndarray) -> np.ndarray:
+    """Voxels from one that is looked at to the next, per axis: more than one where they are finer than what counts."""
+    return np.maximum(1, np.floor(FINE_MM / spacing + 1e-6)).astype(int)
+
+
+def _every(step: np.ndarray) -> tuple[slice, ...]:
+    return tuple(slice(None, None, int(n)) for n in step)
 
 
 def voxel_features(image: np.ndarray, spacing: np.ndarray) -> np.ndarray:
