@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_what_was_outlined_where_a_lesion_has_gone_is_no_find(tissue) -> None:
     assert not after.segmented.any()
     assert after.words
     assert weighed(found, tissue, pictures(LESION)) is found
+
+
+def test_voxels_that_are_often_wrong_raise_a_doubt_and_take_nothing_back(tissue) -> None:
+    often_wrong = replace(tissue, accuracy=0.8)
+    found = Search("found", LESION.copy(), calibration=calibration(0.9))
+    after = weighed(found, often_wrong, pictures(NOTHING))
+    assert after.outcome == "found"
+    assert after.segmented.any()
+    assert "voxels" in after.doubts[-1]
+    untold = Search("registration only", NOTHING.copy(), calibration=calibration(0.4))
+    assert weighed(untold, often_wrong, pictures(NOTHING)) is untold
 
 
 def test_a_structure_that_voxels_show_is_not_said_to_be_gone(tissue) -> None:

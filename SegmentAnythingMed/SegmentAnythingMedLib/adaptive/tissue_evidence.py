@@ -2,7 +2,7 @@
 
 The model looks for a shape, and may outline something where a lesion has gone, or find nothing where an organ has moved
 oddly. The classifier of single voxels (``tissue.py``) knows nothing of shapes: where it contradicts, the outcome is not
-told as if it were sure.
+told as if it were sure. A contour is taken back only where the classifier is right often enough to have a voice.
 """
 
 from __future__ import annotations
@@ -64,17 +64,19 @@ def weighed(found: Search, tissue: Tissue | None, pictures: Pictures) -> Search:
     """
     if tissue is None or not pictures.warped.any():
         return found
-    mask, expected = found.segmented[pictures.part], pictures.warped
+    mask, expected, sure = found.segmented[pictures.part], pictures.warped, tissue.voice > 0
     untold = found.calibration is not None and found.calibration.dice < LOW_DICE
     if found.outcome == FOUND and mask.any() and recognised(tissue, pictures, mask) < GONE:
-        return _resolved(found, "The model outlines something there, but its voxels do not look like the structure's.")
+        words = "the model outlines something there, but its voxels do not look like the structure's"
+        return _resolved(found, words) if sure else replace(found, doubts=(*found.doubts, words))
     if found.outcome == RESOLVED and recognised(tissue, pictures, expected) >= THERE:
         words = "The model finds nothing there, but voxels look like the structure's: see W."
         return replace(found, outcome=REGISTRATION_ONLY, words=(words,))
-    if found.outcome == REGISTRATION_ONLY and untold and recognised(tissue, pictures, expected) < GONE:
-        return _resolved(found, "Nothing where the structure is expected looks like it.")
+    if found.outcome == REGISTRATION_ONLY and untold and sure and recognised(tissue, pictures, expected) < GONE:
+        return _resolved(found, "nothing where the structure is expected looks like it")
     return found
 
 
 def _resolved(found: Search, words: str) -> Search:
-    return replace(found, outcome=RESOLVED, segmented=np.zeros_like(found.segmented), words=(words,))
+    sentence = f"{words[0].upper()}{words[1:]}."
+    return replace(found, outcome=RESOLVED, segmented=np.zeros_like(found.segmented), words=(sentence,))
