@@ -89,6 +89,17 @@ def test_what_grew_is_recognised_by_its_voxels() -> None:
     assert dice(brighter.mask, helped.mask) > 0.98
 
 
+def test_a_model_that_did_badly_on_the_prior_counts_less() -> None:
+    rough = ellipsoid((10, 39, 36), 12.0)
+    today = ellipsoid() | ellipsoid((10, 36, 46), 12.0)
+    poor, good = (
+        fuse(logits(rough), EVERY, TRUTH, picture(today), picture(TRUTH, 1), STEPS, 2.0, skill=skill).mask
+        for skill in (0.8, 0.95)
+    )
+    left = np.s_[:, :, :30]
+    assert dice(poor[left], TRUTH[left]) > dice(good[left], TRUTH[left])
+
+
 def test_a_structure_changed_anywhere_is_believed_less_everywhere() -> None:
     rough = ellipsoid((10, 39, 36), 12.0)
     changed = ellipsoid() | ellipsoid((10, 36, 46), 12.0)

@@ -162,7 +162,7 @@ class VisitPair:
         decided[max(min(chosen) - BEYOND, 0) : max(chosen) + 1 + BEYOND] = True
         joined = fuse(
             logits[part], decided[part[0]], pictures.warped, pictures.today, pictures.before, arena.spacing,
-            self.settings.trust, tissue,
+            self.settings.trust, tissue, found.calibration.dice,
         )  # fmt: skip
         mask = np.zeros_like(arena.warped)
         mask[part] = joined.mask

@@ -27,10 +27,12 @@ TOLERATED = 0.2
 """Difference of the visits, in parts of the structure's contrast, from which the warped contour is no evidence."""
 _TAIL = 4.0
 """Standard deviations after which a Gaussian window ends."""
-FITS, LEAST_WEIGHT = (0.93, 0.97), 0.19
+FITS = (0.93, 0.97)
 """Mean likeness of the visits along the warped contour between which its weight grows from the least share to all:
 where all around a structure nothing but noise differs, its contour fits to a fraction of a pixel; where something has
 changed, the registration has bent the contour elsewhere too."""
+SKILLS, LEAST_SHARES = (0.83, 0.90, 0.94), (0.75, 0.38, 0.19)
+"""The least share by the model's Dice on the prior's own slices: the better it does there, the less W counts."""
 RIM_MM = 3.0
 TISSUE_WEIGHT, TISSUE_MM = 2.0, 8.0
 """Weight of the voxels' look where it tells them surely, and how far from both opinions it is asked."""
@@ -62,6 +64,7 @@ def fuse(
     spacing: np.ndarray,
     weight: float,
     tissue: Tissue | None = None,
+    skill: float = 1.0,
 ) -> Fused:
     """Join both opinions.
 
@@ -75,6 +78,7 @@ def fuse(
         weight: of the warped contour where the visits agree fully, all around the structure and at the place in
             question, relative to the model's.
         tissue: what tells the structure's voxels from others, or None.
+        skill: Dice of the model on the prior's own slices.
     """
     found = logits > 0
     away = distance_to(warped | found, spacing)
@@ -84,7 +88,7 @@ def fuse(
     rim = np.abs(distance) <= RIM_MM
     fit = float(trust[rim].mean()) if rim.any() else 0.0
     shape = np.clip(-STEEPNESS * distance, -MOST_LOGIT, MOST_LOGIT)
-    weight *= np.interp(fit, FITS, (LEAST_WEIGHT, 1.0))
+    weight *= np.interp(fit, FITS, (np.interp(skill, SKILLS, LEAST_SHARES), 1.0))
     joined = np.clip(logits, -MOST_LOGIT, MOST_LOGIT) + weight * trust * shape
     if tissue is not None and tissue.voice > 0 and slope > LEAST_SLOPE:
         asked = (away <= TISSUE_MM) & decided[:, None, None]
