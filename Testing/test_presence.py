@@ -51,3 +51,26 @@ def test_to_be_sure_takes_more() -> None:
     doubtful = replace(GOOD, rho=2.5)
     assert RULE.verdict(doubtful)[0]
     assert not RULE.verdict(doubtful, sure=True)[0]
+
+
+def test_a_model_as_sure_as_on_the_prior_convinces_sooner() -> None:
+    rule, changed = replace(RULE, iou=0.8), replace(GOOD, rho=2.5, share=0.2)
+    assert rule.convincing(replace(changed, predicted_iou=0.75))
+    assert not rule.convincing(replace(changed, predicted_iou=0.70))
+    assert not RULE.convincing(replace(changed, predicted_iou=0.75))  # nothing to compare with
+    assert not rule.convincing(replace(GOOD, rho=3.5))
+    assert not rule.convincing(replace(GOOD, share=0.05))
+
+
+def test_a_model_much_less_sure_than_on_the_prior_convinces_nobody() -> None:
+    rule = replace(RULE, iou=0.8)
+    assert rule.convincing(replace(GOOD, predicted_iou=0.55))
+    assert not rule.convincing(replace(GOOD, predicted_iou=0.50))
+    assert RULE.convincing(replace(GOOD, predicted_iou=0.50))
+
+
+def test_certain_is_half_of_the_answers_as_sure_as_on_the_prior() -> None:
+    rule, sure, less = replace(RULE, iou=0.8), replace(GOOD, predicted_iou=0.75), replace(GOOD, predicted_iou=0.6)
+    assert rule.certain([sure, less])
+    assert not rule.certain([sure, less, less])
+    assert not rule.certain([])

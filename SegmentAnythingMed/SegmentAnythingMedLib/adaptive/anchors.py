@@ -101,7 +101,7 @@ def choose_start(
     for name, masks in starts.items():
         asker = ask_for(masks)
         answers = tuple(_twice(asker, n, masks[n], name) for n in key_slices(masks, count))
-        verdicts = [rule.verdict(answer, sure=True)[0] for answer in answers]
+        verdicts = [rule.convincing(answer) for answer in answers]
         scores = [
             _score(a) + 1 - iou(a.mask, masks[a.index]) if there else _ABSENT
             for a, there in zip(answers, verdicts, strict=True)

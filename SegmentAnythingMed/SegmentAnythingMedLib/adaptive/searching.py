@@ -126,6 +126,7 @@ def _rule(arena: Arena, looks: PriorLooks, calibration: Calibration, settings: V
         sure=calibration.sure,
         displacement_mm=max(settings.displacement_mm, looks.reach_mm),
         least_px=max(LEAST_PX, settings.least_area * largest),
+        iou=calibration.iou,
     )
 
 
@@ -147,7 +148,7 @@ def _matched(
         masks = matched_start(arena, looks, found)
         if masks.any():
             tried = choose_start(arena, ask_for, rule, {"matched": masks}, settings.key_slices)
-            if tried.convincing:
+            if tried.convincing and rule.certain(tried.answers):  # no other opinion says that it is there
                 return tried
     return start
 

@@ -1,8 +1,8 @@
 """What the voxels say to the outcome of a search.
 
 The model looks for a shape, and may outline something where a lesion has gone, or find nothing where an organ has moved
-oddly. The classifier of single voxels (``tissue.py``) knows nothing of shapes: where it contradicts, the outcome is not
-told as if it were sure. A contour is taken back only where the classifier is right often enough to have a voice.
+oddly. The classifier of single voxels (``tissue.py``) knows nothing of shapes: where it contradicts, a find is called
+doubtful, and a structure is not said to be gone. It takes no contour back: other contrast or noise may mislead it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from .calibration import LOW_DICE
 from .mask_distance import distance_to
 from .pictures import AROUND_MM, LEAST_SLOPE, Pictures, brightness_by_place, brightness_by_surroundings
 from .searching import Search
@@ -64,19 +63,11 @@ def weighed(found: Search, tissue: Tissue | None, pictures: Pictures) -> Search:
     """
     if tissue is None or not pictures.warped.any():
         return found
-    mask, expected, sure = found.segmented[pictures.part], pictures.warped, tissue.voice > 0
-    untold = found.calibration is not None and found.calibration.dice < LOW_DICE
+    mask = found.segmented[pictures.part]
     if found.outcome == FOUND and mask.any() and recognised(tissue, pictures, mask) < GONE:
         words = "the model outlines something there, but its voxels do not look like the structure's"
-        return _resolved(found, words) if sure else replace(found, doubts=(*found.doubts, words))
-    if found.outcome == RESOLVED and recognised(tissue, pictures, expected) >= THERE:
+        return replace(found, doubts=(*found.doubts, words))
+    if found.outcome == RESOLVED and recognised(tissue, pictures, pictures.warped) >= THERE:
         words = "The model finds nothing there, but voxels look like the structure's: see W."
         return replace(found, outcome=REGISTRATION_ONLY, words=(words,))
-    if found.outcome == REGISTRATION_ONLY and untold and sure and recognised(tissue, pictures, expected) < GONE:
-        return _resolved(found, "nothing where the structure is expected looks like it")
     return found
-
-
-def _resolved(found: Search, words: str) -> Search:
-    sentence = f"{words[0].upper()}{words[1:]}."
-    return replace(found, outcome=RESOLVED, segmented=np.zeros_like(found.segmented), words=(sentence,))

@@ -19,7 +19,6 @@ SENTENCES = (
     )),
     ("", _("Not here: {why}.")),
     ("", _("Nothing on the follow-up looks like the structure.")),
-    ("", _("Nothing where the structure is expected looks like it.")),
     ("", _("Prior and follow-up are the same series. Give today's image, or allow visits.same_study.")),
     ("", _(
         "Prior and follow-up belong to the same study. If they are meant to be compared (phases, "
@@ -38,7 +37,6 @@ SENTENCES = (
     ("", _("The model finds nothing there, but voxels look like the structure's: see W.")),
     ("", _("The model finds nothing there; between modalities that is no evidence: see W.")),
     ("", _("The model finds only {dice} (Dice) of this structure on the prior itself: see W.")),
-    ("", _("The model outlines something there, but its voxels do not look like the structure's.")),
     ("", _("The prior image does not reach the region of the structures on the follow-up.")),
     ("", _(
         "The prior image is of side {laterality}, the follow-up of side {laterality2}. Check them, or "
