@@ -69,8 +69,9 @@ def test_a_model_much_less_sure_than_on_the_prior_convinces_nobody() -> None:
     assert RULE.convincing(replace(GOOD, predicted_iou=0.50))
 
 
-def test_certain_is_half_of_the_answers_as_sure_as_on_the_prior() -> None:
+def test_certain_is_most_of_the_answers_as_sure_as_on_the_prior() -> None:
     rule, sure, less = replace(RULE, iou=0.8), replace(GOOD, predicted_iou=0.75), replace(GOOD, predicted_iou=0.6)
-    assert rule.certain([sure, less])
+    assert rule.certain([sure, sure, less])
+    assert not rule.certain([sure, less])
     assert not rule.certain([sure, less, less])
     assert not rule.certain([])

@@ -48,8 +48,8 @@ class PresenceRule:
         return self.verdict(candidate, sure=self._surety(candidate) < AS_SURE)[0]
 
     def certain(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether the model is as sure of half of the answers as on the prior's own slices."""
-        return 2 * sum(self._surety(candidate) >= AS_SURE for candidate in candidates) >= len(candidates) > 0
+        """Whether the model is as sure of most of the answers as on the prior's own slices."""
+        return 2 * sum(self._surety(candidate) >= AS_SURE for candidate in candidates) > len(candidates)
 
     def _surety(self, candidate: Candidate) -> float:
         """Predicted IoU over that on the prior's own slices; in between where either is not known."""
