@@ -34,6 +34,8 @@ changed, the registration has bent the contour elsewhere too."""
 SKILLS, LEAST_SHARES = (0.83, 0.90, 0.94), (0.75, 0.38, 0.19)
 """The least share by the model's Dice on the prior's own slices: the better it does there, the less W counts."""
 RIM_MM = 3.0
+EVEN_MM = 1.0
+"""What is added to the model's answer is told voxel by voxel; a contour should not follow every one of them."""
 TISSUE_WEIGHT, TISSUE_MM = 2.0, 8.0
 """Weight of the voxels' look where it tells them surely, and how far from both opinions it is asked."""
 NOISE = 1.5
@@ -89,10 +91,12 @@ def fuse(
     fit = float(trust[rim].mean()) if rim.any() else 0.0
     shape = np.clip(-STEEPNESS * distance, -MOST_LOGIT, MOST_LOGIT)
     weight *= np.interp(fit, FITS, (np.interp(skill, SKILLS, LEAST_SHARES), 1.0))
-    joined = np.clip(logits, -MOST_LOGIT, MOST_LOGIT) + weight * trust * shape
+    added = weight * trust * shape
     if tissue is not None and tissue.voice > 0 and slope > LEAST_SLOPE:
         asked = (away <= TISSUE_MM) & decided[:, None, None]
-        joined += TISSUE_WEIGHT * tissue.voice * tissue.logits((today - offset) / slope, asked, spacing)
+        added += TISSUE_WEIGHT * tissue.voice * tissue.logits((today - offset) / slope, asked, spacing)
+    added = ndimage.gaussian_filter(added, (0.0, *(EVEN_MM / spacing[1:])))
+    joined = np.clip(logits, -MOST_LOGIT, MOST_LOGIT) + added
     return Fused((joined > 0) & decided[:, None, None], trust, fit)
 
 
