@@ -14,6 +14,7 @@ import numpy as np
 from ..propagation.shapes import dice, shifted
 from .arena import Arena
 from .candidates import Asker, Candidate
+from .presence import AS_SURE
 from .references import PriorLooks, neighbour_distance
 
 _ROUGH = 0.08
@@ -42,7 +43,8 @@ class Calibration:
         sure: the stricter one for the structure as a whole.
         own: distances of the structure's own slices, in units.
         beside: distances of what was found beside it, in units; infinite where nothing was.
-        iou: median predicted IoU on the prior's own slices.
+        iou: median predicted IoU on the prior's own slices; 0 where the model is as sure of what is beside the
+            structure, so that its surety tells nothing (some fine-tuned models were never taught it).
     """
 
     dice: float
@@ -70,13 +72,15 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     middle = looks.medoid if unit is not None else looks.indices[len(looks.indices) // 2]
     places = [shifted(looks.mask[middle], _offset(looks.mask[middle], way, _BESIDE)) for way in _WAYS]
     whole = 0.9 * np.count_nonzero(looks.mask[middle])
-    beside = [asker.ask(middle, place, "").rho for place in places if np.count_nonzero(place) >= whole]
-    own, beside = ([float(r) for r in rhos if r is not None] for rhos in ([a.rho for a in answers], beside))
+    elsewhere = [asker.ask(middle, place, "") for place in places if np.count_nonzero(place) >= whole]
+    own, beside = (
+        [float(r) for r in rhos if r is not None] for rhos in ([a.rho for a in answers], [a.rho for a in elsewhere])
+    )
     loose = _threshold(own, beside, presence)
     return Calibration(
         dice=float(np.median(dices) if len(dices) >= FEW else np.mean(dices)),
         unit=unit, presence=loose, sure=_sure(own, loose),
-        own=tuple(own), beside=tuple(beside), iou=float(np.median([answer.predicted_iou for answer in answers])),
+        own=tuple(own), beside=tuple(beside), iou=_surety(answers, elsewhere),
     )  # fmt: skip
 
 
@@ -88,6 +92,13 @@ def _own_slices(asker: Asker, looks: PriorLooks) -> list[Candidate]:
         hint = shifted(truth, _offset(truth, _WAYS[turn % len(_WAYS)], _ROUGH))
         answers.append(asker.ask(index, hint if hint.any() else truth, "", index if several else None))
     return answers
+
+
+def _surety(answers: list[Candidate], elsewhere: list[Candidate]) -> float:
+    if not elsewhere:  # nothing to tell it apart from
+        return 0.0
+    own, beside = (float(np.median([answer.predicted_iou for answer in some])) for some in (answers, elsewhere))
+    return own if beside < AS_SURE * own else 0.0
 
 
 def _has_tokens(arena: Arena) -> bool:

@@ -26,7 +26,7 @@ from .references import PriorLooks
 SUFFIX = ".calibration"
 QUOTA_BYTES = 8 << 20
 _SUBFOLDER = "calibrations-v1"
-_VERSION = 1
+_VERSION = 2
 """Of the way in which calibrations are made; another one never meets these files."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)

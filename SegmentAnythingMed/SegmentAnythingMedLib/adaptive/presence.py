@@ -28,7 +28,7 @@ class PresenceRule:
             part matches.
         displacement_mm: largest distance of the centroid from the expected one.
         least_px: smallest area in pixels.
-        iou: predicted IoU of the model on the prior's own slices, or None.
+        iou: predicted IoU of the model on the prior's own slices; None or 0 where it tells nothing.
     """
 
     presence: float
