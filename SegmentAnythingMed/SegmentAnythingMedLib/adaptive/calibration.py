@@ -25,6 +25,8 @@ FEW = 4
 LOW_DICE = 0.7
 """Below it the model does worse than the rough copy that it is given (about 0.85): neither its finds nor its silence
 count."""
+SPREAD = 0.02
+"""Difference of predicted IoUs among the structure's own slices below which they are all the same."""
 _WAYS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 PRESENCE_RANGE = (1.5, 5.0)
 SURE, SURE_TIMES = 2.0, 1.6
@@ -95,10 +97,10 @@ def _own_slices(asker: Asker, looks: PriorLooks) -> list[Candidate]:
 
 
 def _surety(answers: list[Candidate], elsewhere: list[Candidate]) -> float:
-    if not elsewhere:  # nothing to tell it apart from
-        return 0.0
-    own, beside = (float(np.median([answer.predicted_iou for answer in some])) for some in (answers, elsewhere))
-    return own if beside < AS_SURE * own else 0.0
+    own, beside = (np.array([answer.predicted_iou for answer in some]) for some in (answers, elsewhere))
+    # a large structure has no room beside it: there, what is always the same tells nothing
+    tells = np.median(beside) < AS_SURE * np.median(own) if len(beside) else np.ptp(own) >= SPREAD
+    return float(np.median(own)) if tells else 0.0
 
 
 def _has_tokens(arena: Arena) -> bool:
