@@ -83,3 +83,6 @@ def test_the_methods_for_comparison_run_on_sam(method: str) -> None:
     found = adapted(random_sam(), TODAY, method=method, protocol="published" if method == "p2sam" else "default")
     assert found.outcome in ("found", "possibly resolved")
     assert found.mask.shape == PRIOR.shape
+    present = [decision for decision in found.slices if decision.outcome == "present"]
+    assert {decision.source for decision in present} == ({"matched"} if found.mask.any() else set())
+    assert {decision.index for decision in present} == set(np.flatnonzero(found.mask.any(axis=(1, 2))))

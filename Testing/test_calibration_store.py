@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from SegmentAnythingMedLib import load_model
-from SegmentAnythingMedLib.adaptive import calibration_store
 from SegmentAnythingMedLib.adaptive.arena import Arena, open_arena
 from SegmentAnythingMedLib.adaptive.calibration import Calibration
 from SegmentAnythingMedLib.adaptive.calibration_store import CalibrationStore, calibrated, calibration_key
@@ -126,4 +125,4 @@ def test_a_found_calibration_changes_nothing_but_the_work(tmp_path, monkeypatch)
     assert answers[0] == answers[1] == answers[2]
     assert decodes[2] < decodes[1] == decodes[0]
     (file,) = (tmp_path / "calibrations-v1").iterdir()
-    assert len(file.name) == 64 + len(calibration_store.SUFFIX)
+    assert len(file.name) == 64 + len(CalibrationStore.SUFFIX)

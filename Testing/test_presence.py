@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from SegmentAnythingMedLib.adaptive.calibration import surety
 from SegmentAnythingMedLib.adaptive.candidates import Candidate, contrast_to_ring
 from SegmentAnythingMedLib.adaptive.presence import PresenceRule
 
@@ -75,3 +76,17 @@ def test_certain_is_most_of_the_answers_as_sure_as_on_the_prior() -> None:
     assert not rule.certain([sure, less])
     assert not rule.certain([sure, less, less])
     assert not rule.certain([])
+
+
+@pytest.mark.parametrize(
+    ("own", "beside", "told"),
+    [
+        ((0.80, 0.84, 0.76), (0.1, 0.0, 0.75), 0.80),  # much less sure of what is beside it
+        ((0.80, 0.84, 0.76), (0.75, 0.8, 0.1), 0.0),  # about as sure
+        ((0.80, 0.84, 0.76), (), 0.80),  # no room beside it, but it varies
+        ((0.90, 0.90, 0.91), (), 0.0),  # always the same
+    ],
+)
+def test_surety_counts_where_it_tells_the_structure_from_other_things(own, beside, told) -> None:
+    answers, elsewhere = ([replace(GOOD, predicted_iou=value) for value in some] for some in (own, beside))
+    assert surety(answers, elsewhere) == pytest.approx(told)

@@ -7,6 +7,7 @@ structure and how far apart its own slices look; the second, how unlike everythi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,7 +83,7 @@ def calibrate(arena: Arena, looks: PriorLooks, presence: float) -> Calibration:
     return Calibration(
         dice=float(np.median(dices) if len(dices) >= FEW else np.mean(dices)),
         unit=unit, presence=loose, sure=_sure(own, loose),
-        own=tuple(own), beside=tuple(beside), iou=_surety(answers, elsewhere),
+        own=tuple(own), beside=tuple(beside), iou=surety(answers, elsewhere),
     )  # fmt: skip
 
 
@@ -96,7 +97,13 @@ def _own_slices(asker: Asker, looks: PriorLooks) -> list[Candidate]:
     return answers
 
 
-def _surety(answers: list[Candidate], elsewhere: list[Candidate]) -> float:
+def surety(answers: Sequence[Candidate], elsewhere: Sequence[Candidate]) -> float:
+    """Median predicted IoU of the structure's own slices, or 0 where it does not tell them from anything else.
+
+    Args:
+        answers: on slices of the structure, at least one.
+        elsewhere: beside it; none where it leaves no room.
+    """
     own, beside = (np.array([answer.predicted_iou for answer in some]) for some in (answers, elsewhere))
     # a large structure has no room beside it: there, what is always the same tells nothing
     tells = np.median(beside) < AS_SURE * np.median(own) if len(beside) else np.ptp(own) >= SPREAD
