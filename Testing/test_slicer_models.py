@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ DATA, OTHER = weights(2_500_000), weights(seed=1)
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
+    """A web server with two models. Python's collector rests: the server's threads must not take Qt's garbage apart."""
     monkeypatch.setattr(fetching, "PAUSE_S", 0.0)
     monkeypatch.setenv(entries.FOLDER_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setenv(licences.SETTINGS_VARIABLE, str(tmp_path / "settings"))
@@ -40,7 +42,9 @@ def server(tmp_path, monkeypatch):
         monkeypatch.setattr("SegmentAnythingMedLib.models.stored.catalogue", lambda: listed)
         running.paths = {"/tiny.pth": Behaviour(DATA), "/guarded.pth": Behaviour(OTHER)}
         running.folder = tmp_path / "models"
+        gc.disable()
         yield running
+        gc.enable()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class QtGui:
             self.process_events()
             time.sleep(0.002)
 
-    def pump_until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def pump_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Let timers and events run until ``condition()`` holds; AssertionError when it does not in time."""
         end = time.monotonic() + seconds
         while not condition():
