@@ -108,3 +108,16 @@ def test_a_structure_changed_anywhere_is_believed_less_everywhere() -> None:
     left = np.s_[:, :, :30]
     assert same.fit > 0.97 > 0.93 > other.fit
     assert dice(same.mask[left], TRUTH[left]) > dice(other.mask[left], TRUTH[left])
+
+
+@pytest.mark.parametrize(("radius_mm", "kept"), [(6.0, True), (18.0, False)])
+def test_contours_are_evened_as_far_as_the_structure_is_large(radius_mm: float, kept: bool) -> None:
+    """A spur of one pixel is a part of a small lesion, and noise at the border of a large organ."""
+    whole = ellipsoid(radius_mm=radius_mm)
+    middle, spur = len(whole) // 2, whole.copy()
+    row, column = (int(np.mean(n)) for n in np.nonzero(whole[middle]))
+    edge = int(np.flatnonzero(whole[middle, row]).max())
+    spur[:, row, edge + 1 : edge + 3] |= whole.any(axis=(1, 2))[:, None]
+    fused = fuse(logits(whole, 0.2), EVERY, spur, picture(spur), picture(spur, 1), STEPS, 1.0)
+    assert fused.mask[middle, row, edge + 2] == kept
+    assert dice(fused.mask, whole) > 0.9

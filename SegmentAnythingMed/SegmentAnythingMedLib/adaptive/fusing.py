@@ -34,8 +34,9 @@ changed, the registration has bent the contour elsewhere too."""
 SKILLS, LEAST_SHARES = (0.83, 0.90, 0.94), (0.75, 0.38, 0.19)
 """The least share by the model's Dice on the prior's own slices: the better it does there, the less W counts."""
 RIM_MM = 3.0
-EVEN_MM = 1.0
-"""What is added to the model's answer is told voxel by voxel; a contour should not follow every one of them."""
+EVEN_MM, EVEN_PART = 1.0, 0.06
+"""What is added to the model's answer is told voxel by voxel; a contour should not follow every one of them. It is
+smoothed by this, and by no more than this part of the structure's radius: small lesions would lose their shape."""
 TISSUE_WEIGHT, TISSUE_MM = 2.0, 8.0
 """Weight of the voxels' look where it tells them surely, and how far from both opinions it is asked."""
 NOISE = 1.5
@@ -95,9 +96,15 @@ def fuse(
     if tissue is not None and tissue.voice > 0 and slope > LEAST_SLOPE:
         asked = (away <= TISSUE_MM) & decided[:, None, None]
         added += TISSUE_WEIGHT * tissue.voice * tissue.logits((today - offset) / slope, asked, spacing)
-    added = ndimage.gaussian_filter(added, (0.0, *(EVEN_MM / spacing[1:])))
+    added = ndimage.gaussian_filter(added, (0.0, *(_even_mm(warped, spacing) / spacing[1:])))
     joined = np.clip(logits, -MOST_LOGIT, MOST_LOGIT) + added
     return Fused((joined > 0) & decided[:, None, None], trust, fit)
+
+
+def _even_mm(mask: np.ndarray, spacing: np.ndarray) -> float:
+    """Standard deviation of the smoothing for a structure of this size."""
+    radius = (0.75 / np.pi * np.count_nonzero(mask) * np.prod(spacing)) ** (1 / 3)
+    return float(min(EVEN_MM, EVEN_PART * radius))
 
 
 def surroundings(masks: np.ndarray, spacing: np.ndarray) -> tuple[slice, slice, slice]:
