@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from SegmentAnythingMedLib.errors import InputError
 from SegmentAnythingMedLib.evaluation.known_truth import Change, _deformation, inpainted, make_follow_up
 from SegmentAnythingMedLib.evaluation.metrics import dice
@@ -71,8 +72,26 @@ def test_the_same_seed_makes_the_same_pair_and_the_prior_is_left_alone() -> None
 
 def test_inpainting_changes_nothing_outside_the_hole() -> None:
     image = visit(LESION).voxels
-    out = inpainted(image, LESION, np.array([2.5, 1, 1]), margin_mm=2)
+    out = inpainted(image, LESION, np.array([2.5, 1, 1]))
     assert np.array_equal(out[~ellipsoid(radius_mm=16)], image[~ellipsoid(radius_mm=16)])
+
+
+def test_what_vanished_leaves_no_halo_of_its_blur() -> None:
+    """A PET image shows a hot lesion well beyond its contour."""
+    spacing = np.array([10.0, 4.0, 4.0])
+    hot = 1.0 + 9.0 * ndimage.gaussian_filter(LESION.astype(float), 3.2 / spacing)
+    near = ndimage.binary_dilation(LESION)
+    assert hot[near & ~LESION].max() > 4
+    assert inpainted(hot.astype(np.float32), LESION, spacing)[near].max() < 1.5
+
+
+def test_bone_beside_a_structure_is_not_scattered_into_its_place() -> None:
+    image = np.random.default_rng(3).normal(100, 3, LESION.shape).astype(np.float32)
+    image[LESION] = 160
+    image[:, :, 50:53] = 1000
+    out = inpainted(image, LESION, np.array([2.5, 1, 1]))
+    assert out[LESION].min() > 70
+    assert out[LESION].max() < 140
 
 
 def test_an_empty_structure_cannot_change() -> None:

@@ -19,6 +19,12 @@ MOST_STRETCH = 0.5
 """Largest slope of a displacement field: well below 1, so that it never folds."""
 BORDER_MM = 1.0
 """Width of the soft border between pasted and painted tissue."""
+SHOWS_MM, SHOWS_VOXELS = 2.0, 1.5
+"""How far beyond its contour an image still shows a structure: in mm, or in voxels where they are large (PET)."""
+SHELL_MM = 6.0
+"""Depth of the surroundings that painted tissue is made of."""
+SPREAD = 2.5
+"""Painted texture stays within so many (robust) standard deviations: bone or air nearby is not scattered into it."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +193,7 @@ def _repainted(
         field = arm * (1.0 / change.growth ** (1 / 3) - 1.0)
         scaled, shapes = _sampled(original, {"": mask.astype(np.float32)}, field)
         painted = shapes[""] > 0.5
-        image = _pasted(image, scaled, painted, spacing)
+        image = _pasted(image, scaled, painted, spacing, _shows_mm(spacing) - SHOWS_MM)
     if change.look_alike:
         offset = _free_place(original, painted, spacing, random)
         copy = ndimage.shift(original, offset, order=1, mode="nearest")
@@ -195,12 +201,19 @@ def _repainted(
     return image, painted
 
 
-def _pasted(image: np.ndarray, other: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """``other`` under the mask, ``image`` elsewhere, with a soft border."""
+def _shows_mm(spacing: np.ndarray) -> float:
+    """How far beyond its contour an image of this spacing still shows a structure."""
+    return max(SHOWS_MM, SHOWS_VOXELS * float(np.median(spacing)))
+
+
+def _pasted(
+    image: np.ndarray, other: np.ndarray, mask: np.ndarray, spacing: np.ndarray, beyond_mm: float = 0.0
+) -> np.ndarray:
+    """``other`` under the mask and this far beyond, ``image`` elsewhere, with a soft border."""
     depth = ndimage.distance_transform_edt(mask, sampling=spacing) - ndimage.distance_transform_edt(
         ~mask, sampling=spacing
     )
-    weight = np.clip(0.5 + depth / (2 * BORDER_MM), 0, 1)
+    weight = np.clip(0.5 + (depth + beyond_mm) / (2 * BORDER_MM), 0, 1)
     return (weight * other + (1 - weight) * image).astype(np.float32)
 
 
@@ -224,26 +237,34 @@ def _free_place(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray, random
     return offset
 
 
-def inpainted(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray, margin_mm: float = 2.0) -> np.ndarray:
+def inpainted(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """The image with the structure replaced by what surrounds it: a smooth bridge with mirrored texture.
+
+    Both stay within what is usual around the structure, so that nothing else is made in its place.
 
     Args:
         image: float32 [K, J, I].
         mask: bool [K, J, I].
         spacing: of K, J, I in mm.
-        margin_mm: how far beyond the mask the image still shows the structure.
     """
-    hole = ndimage.distance_transform_edt(~mask, sampling=spacing) <= margin_mm
+    away, margin = ndimage.distance_transform_edt(~mask, sampling=spacing), _shows_mm(spacing)
+    hole = away <= margin
+    shell = (away <= margin + SHELL_MM) & ~hole
     _, nearest = ndimage.distance_transform_edt(hole, sampling=spacing, return_indices=True)
-    here = np.indices(image.shape)
     last = np.array(image.shape)[:, None, None, None] - 1
-    mirrored = np.clip(2 * nearest - here, 0, last)
+    mirrored = np.clip(2 * nearest - np.indices(image.shape), 0, last)
     mirrored = np.where(hole[tuple(mirrored)], nearest, mirrored)
-    texture = image - _blurred(image, ~hole, spacing, 4.0)
-    smooth = np.where(hole, _blurred(image, ~hole, spacing, 4.0)[tuple(nearest)], image)
+    level = _blurred(image, ~hole, spacing, 4.0)
+    texture = image - level
+    if shell.any():
+        spread = SPREAD * 1.4826 * float(np.median(np.abs(texture[shell])))
+        texture, level = np.clip(texture, -spread, spread), np.clip(level, *np.percentile(image[shell], [10, 90]))
+    smooth = np.where(hole, level[tuple(nearest)], level)
     for sigma in (8.0, 5.0, 3.0):  # bridge across the hole
-        smooth = np.where(hole, ndimage.gaussian_filter(smooth, sigma / spacing), image)
-    return np.where(hole, smooth + texture[tuple(mirrored)], image).astype(np.float32)
+        smooth = np.where(hole, ndimage.gaussian_filter(smooth, sigma / spacing), level)
+    texture = texture[tuple(mirrored)]
+    texture = texture - _blurred(texture, hole, spacing, 4.0)  # nothing broad comes with it
+    return np.where(hole, smooth + texture, image).astype(np.float32)
 
 
 def _blurred(image: np.ndarray, valid: np.ndarray, spacing: np.ndarray, sigma_mm: float) -> np.ndarray:
