@@ -115,7 +115,7 @@ def test_contours_are_evened_as_far_as_the_structure_is_large(radius_mm: float, 
     """A spur of one pixel is a part of a small lesion, and noise at the border of a large organ."""
     whole = ellipsoid(radius_mm=radius_mm)
     middle, spur = len(whole) // 2, whole.copy()
-    row, column = (int(np.mean(n)) for n in np.nonzero(whole[middle]))
+    row = int(np.nonzero(whole[middle])[0].mean())
     edge = int(np.flatnonzero(whole[middle, row]).max())
     spur[:, row, edge + 1 : edge + 3] |= whole.any(axis=(1, 2))[:, None]
     fused = fuse(logits(whole, 0.2), EVERY, spur, picture(spur), picture(spur, 1), STEPS, 1.0)
