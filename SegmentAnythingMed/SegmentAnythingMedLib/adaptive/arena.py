@@ -17,6 +17,7 @@ from ..prompts.types import SlicePrompts
 from ..space.intensity import IntensityMapping
 from ..space.planes import AXES
 from ..space.volume import Volume
+from .brightness import matched_mapping
 from .transforms import VisitTransform
 from .visit_settings import VisitSettings
 from .warping import warp_image, warp_mask
@@ -128,7 +129,8 @@ def open_arena(
         others: warped masks of the other structures.
         transform: follow-up -> prior.
         model: for both visits.
-        mappings: intensities of prior and follow-up, of the whole volumes.
+        mappings: intensities of prior and follow-up, of the whole volumes; the latter is matched to the former where
+            their surroundings are shown quite differently.
         axis: ``k``, ``j`` or ``i`` of the follow-up.
         settings: how far to look.
     """
@@ -140,9 +142,10 @@ def open_arena(
         follow_up, voxels=follow_up.voxels[window], affine=follow_up.affine.shifted(start[::-1]), source=None
     )
     before = warp_image(prior, today, rigid_map, outside=_outside(prior, mappings[0]))
+    either, steps = (warped | rigid)[window], follow_up.spacing[::-1]
+    shown = matched_mapping(mappings, before.voxels, today.voxels, either, steps)
     sessions = [
-        Session(volume, model, axis=axis, window=mapping)
-        for volume, mapping in ((today, mappings[1]), (before, mappings[0]))
+        Session(volume, model, axis=axis, window=mapping) for volume, mapping in ((today, shown), (before, mappings[0]))
     ]
     parts = [np.moveaxis(array[window], AXES.index(axis), 0).copy() for array in (warped, rigid)]
     near = np.zeros_like(parts[0])
