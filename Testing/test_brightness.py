@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from SegmentAnythingMedLib import PriorVisit, adapt
 from SegmentAnythingMedLib.adaptive.arena import open_arena
 from SegmentAnythingMedLib.adaptive.brightness import matched_mapping
 from SegmentAnythingMedLib.adaptive.transforms import VisitTransform
@@ -64,3 +65,11 @@ def test_the_stage_shows_today_as_the_prior_was_shown() -> None:
     arena = open_arena(prior, LESION, today, LESION, [], VisitTransform.identity(), StubModel(), mappings, "k", near)
     assert arena.prior.mapping == mappings[0]
     assert arena.follow_up.mapping.upper > 5 * mappings[1].upper
+
+
+def test_the_person_is_told() -> None:
+    result = adapt(
+        PriorVisit(visit(LESION, contrast=HOT), {"lesion": LESION}), visit(None, seed=4), StubModel(),
+        transform="none", settings=VisitSettings(search_mm=8, extent_mm=4),
+    )  # fmt: skip
+    assert any("times the contrast" in words for words in result.structures["lesion"].remarks)

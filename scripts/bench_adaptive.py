@@ -5,11 +5,12 @@
 
 Scans, changes and pairs: ``bench_adaptive.json``. Of every scan a part around the structure is the prior visit; its
 follow-up is made by ``evaluation/known_truth.py``, so that the true contour of the follow-up is known. Thresholds were
-tuned on the scans of the split *tune*; the bars are told for the splits *report* and *fresh*, the latter never looked
-at while anything was changed. On the real pairs the one-shot baselines run on the same model, the same registration and
-the same part of the slices, on the slices of the warped contour (they have no way to say that the structure is not
-there). Tables are printed as Markdown; with ``--out`` rows and sums are left in the folder as JSON, every row as soon
-as it is there: a run that was cut goes on with the others, unless the library or the plan has changed.
+tuned on the scans of the split *tune*; the bars are told for the splits *report* and *fresh*; the latter was added
+when all thresholds were settled (what its first run has changed since: docs/prior-visit.md). On the real pairs the
+one-shot baselines run on the same model, the same registration and the same part of the slices, on the slices of the
+warped contour (they have no way to say that the structure is not there). Tables are printed as Markdown; with
+``--out`` rows and sums are left in the folder as JSON, every row as soon as it is there: a run that was cut goes on
+with the others, unless the library or the plan has changed.
 """
 
 from __future__ import annotations

@@ -118,6 +118,8 @@ def open_arena(
     mappings: tuple[IntensityMapping, IntensityMapping],
     axis: str,
     settings: VisitSettings,
+    *,
+    comparable: bool = True,
 ) -> Arena:
     """Set the stage for one structure.
 
@@ -129,10 +131,11 @@ def open_arena(
         others: warped masks of the other structures.
         transform: follow-up -> prior.
         model: for both visits.
-        mappings: intensities of prior and follow-up, of the whole volumes; the latter is matched to the former where
-            their surroundings are shown quite differently.
+        mappings: intensities of prior and follow-up, of the whole volumes.
         axis: ``k``, ``j`` or ``i`` of the follow-up.
         settings: how far to look.
+        comparable: both visits are of one modality; then today's mapping is matched to the prior's
+            (:func:`~SegmentAnythingMedLib.adaptive.brightness.matched_mapping`).
     """
     rigid_map = rigid_around(transform, warped, follow_up, mask, prior)
     rigid = warp_mask(mask, prior, follow_up, rigid_map).mask
@@ -142,8 +145,10 @@ def open_arena(
         follow_up, voxels=follow_up.voxels[window], affine=follow_up.affine.shifted(start[::-1]), source=None
     )
     before = warp_image(prior, today, rigid_map, outside=_outside(prior, mappings[0]))
-    either, steps = (warped | rigid)[window], follow_up.spacing[::-1]
-    shown = matched_mapping(mappings, before.voxels, today.voxels, either, steps)
+    shown = mappings[1]
+    if comparable:
+        either, steps = (warped | rigid)[window], follow_up.spacing[::-1]
+        shown = matched_mapping(mappings, before.voxels, today.voxels, either, steps)
     sessions = [
         Session(volume, model, axis=axis, window=mapping) for volume, mapping in ((today, shown), (before, mappings[0]))
     ]

@@ -56,7 +56,7 @@ def matched_mapping(
     factor = float(np.clip(spreads[1] / spreads[0], 1 / MOST, MOST))
     if 1 / TOLERATED <= factor <= TOLERATED:
         return mine
-    words = f"shown with {1 / factor:.2g} times the contrast, as its surroundings on the prior visit"
+    words = f"Today's image was shown with {1 / factor:.2g} times the contrast, so that what lies around is as it was."
     return replace(mine, upper=mine.lower + factor * (mine.upper - mine.lower), notes=(*mine.notes, words))
 
 

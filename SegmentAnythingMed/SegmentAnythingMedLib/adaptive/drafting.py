@@ -105,7 +105,7 @@ class VisitPair:
         """
         arena = open_arena(
             self.prior.volume, self.prior.masks[name], self.follow_up, warped, others, transform, self.model,
-            self.mappings, self.axis, self.settings,
+            self.mappings, self.axis, self.settings, comparable=self.comparable,
         )  # fmt: skip
         try:
             given = {index - arena.first: arena.cut_prompts(prompts) for index, prompts in given.items()}
@@ -143,13 +143,14 @@ class VisitPair:
             joined, fit = self._joined(arena, found, logits, pictures, tissue)
             segmented = without_crumbs(joined, found.segmented)
         whole_logits = np.moveaxis(logits, 0, AXES.index(arena.axis)).astype(np.float16)
+        words = found.words + arena.follow_up.mapping.notes[len(self.mappings[1].notes) :]
         heat = None
         if found.outcome == words_of.RESOLVED and found.place is not None:
             heat = arena.paste(found.place.heat_map, shape)
         return Draft(
             name, found.outcome, warped, arena.paste(segmented, shape), arena.paste(found.segmented, shape),
             None if found.boxed is None else arena.paste(found.boxed > 0, shape), arena.window,
-            whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, found.words,
+            whole_logits, decisions_of(found, arena, segmented, shape), found, fit, heat, words,
             found.doubts if self.comparable else (*found.doubts, OTHER_MODALITY),
         )  # fmt: skip
 
