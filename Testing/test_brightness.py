@@ -58,13 +58,19 @@ def test_what_tells_nothing_changes_nothing(today: np.ndarray, first: dict) -> N
     assert found == own
 
 
-def test_the_stage_shows_today_as_the_prior_was_shown() -> None:
+@pytest.mark.parametrize("comparable", [True, False])
+def test_the_stage_shows_today_as_the_prior_was_shown(comparable: bool) -> None:
+    """Within a modality; between two, contrasts have nothing to do with each other."""
     prior, today = visit(LESION, contrast=HOT), visit(None, seed=4)
     mappings = (estimate_mapping(prior, "auto"), estimate_mapping(today, "auto"))
     near = VisitSettings(search_mm=8, extent_mm=4)
-    arena = open_arena(prior, LESION, today, LESION, [], VisitTransform.identity(), StubModel(), mappings, "k", near)
+    arena = open_arena(
+        prior, LESION, today, LESION, [], VisitTransform.identity(), StubModel(), mappings, "k", near,
+        comparable=comparable,
+    )  # fmt: skip
     assert arena.prior.mapping == mappings[0]
-    assert arena.follow_up.mapping.upper > 5 * mappings[1].upper
+    assert (arena.follow_up.mapping.upper > 5 * mappings[1].upper) == comparable
+    assert (arena.follow_up.mapping == mappings[1]) != comparable
 
 
 def test_the_person_is_told() -> None:

@@ -70,7 +70,7 @@ def read(
 
 
 def nth_part(mask: np.ndarray, number: int) -> np.ndarray:
-    """The ``number``-th largest connected part of a mask."""
+    """The ``number``-th largest part of a mask whose voxels touch by their faces."""
     parts, _ = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())[1:]
     return parts == 1 + np.argsort(-sizes, kind="stable")[number - 1]
